@@ -1,0 +1,23 @@
+//! Records as natural JSON. The slow path: for HTTP, files and people.
+//!
+//! | Avro | JSON |
+//! |---|---|
+//! | int, long | a number without fraction or exponent |
+//! | float, double | a number; `"NaN"`, `"Infinity"`, `"-Infinity"` |
+//! | decimal | a text, `"350187.63"`, exact; a number is taken where it is exact (an integer, or at most 15 digits) |
+//! | date; time of day | `"2024-02-29"`; `"23:59:59.5"` |
+//! | timestamp | RFC 3339 with offset, written in UTC; no finer than the type's unit |
+//! | local timestamp | `"2024-02-29T23:59:59"` |
+//! | enum, string, uuid | a text |
+//! | bytes, fixed, duration | base64 with padding |
+//! | union | the value itself; of several branches that take it, the first |
+//! | array; map, record | an array; an object |
+//!
+//! A field that is missing takes its default, or null where it is nullable first; a field that the schema lacks is a
+//! violation. Source: our own choice; Avro's JSON encoding tags unions and writes dates as numbers, which no sender does.
+
+mod decode;
+mod encode;
+
+pub use decode::decode;
+pub use encode::encode;

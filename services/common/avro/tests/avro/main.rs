@@ -1,0 +1,12 @@
+//! The crate against `apache-avro` (the oracle) and against examples by hand.
+
+mod differences;
+mod naive;
+mod oracle;
+mod shape;
+
+mod json;
+mod predicate;
+mod projection;
+mod schema;
+mod walk;

@@ -1,0 +1,103 @@
+//! Why an event was refused: a code for programs, a field and a sentence for the clerk who mends it.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A reason code. Each has a page of its text's name in `docs/errors/`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum Code { $($(#[$doc])* #[serde(rename = $text)] $name,)* }
+
+        impl Code {
+            pub const ALL: &[Code] = &[$(Code::$name,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A required CloudEvents attribute is missing or has the wrong form.
+    EnvelopeAttribute = "envelope.attribute",
+    /// Key missing, or not the key that the record's fields give.
+    EnvelopeKey = "envelope.key",
+    /// Larger than the bus takes.
+    EnvelopeSize = "envelope.size",
+    /// `ce_source` belongs to no department.
+    SourceUnknown = "source.unknown",
+    /// The department is not the authority for this dataset and division (P5).
+    SourceAuthority = "source.authority",
+    /// The dataset is not in the catalogue.
+    DatasetUnknown = "dataset.unknown",
+    /// Not the Confluent wire format.
+    SchemaFraming = "schema.framing",
+    /// The schema id is not one of the dataset's.
+    SchemaUnknown = "schema.unknown",
+    /// The bytes are not a record of the schema: cut off, out of range, left over.
+    SchemaMalformed = "schema.malformed",
+    /// A field's value is not of its type.
+    SchemaType = "schema.type",
+    /// A field that the schema requires is missing.
+    SchemaMissing = "schema.missing",
+    /// A field that the schema does not know.
+    SchemaUnknownField = "schema.unknown_field",
+    /// A text that the mapping cannot read as the field's type.
+    MappingValue = "mapping.value",
+    /// A line that is not a row: wrong number of columns, not JSON, missing column.
+    MappingRow = "mapping.row",
+    /// An identifier with a wrong form or check digit.
+    Identifier = "identifier.invalid",
+    /// A status that cannot follow the one before.
+    Transition = "transition.illegal",
+    /// A rule of the dataset does not hold.
+    Rule = "rule.violated",
+    /// Older than, or as old as, what the bus has of this entity (P4).
+    VersionStale = "version.stale",
+    /// No version, or not a number.
+    VersionMissing = "version.missing",
+    /// The division is not in GB/T 2260 at the event's date.
+    DivisionUnknown = "division.unknown",
+    /// The event's division is not the one in the record.
+    DivisionMismatch = "division.mismatch",
+    /// The event's time is later than now plus the tolerance.
+    ClockSkew = "clock.skew",
+}
+
+/// One thing that is wrong with an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    pub code: Code,
+    /// Dotted path of the field, or the attribute's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// One sentence: what was wrong, with the value where it is no personal data.
+    pub message: String,
+}
+
+impl Violation {
+    pub fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code, field: Some(field.into()), message: message.into() }
+    }
+
+    pub fn whole(code: Code, message: impl Into<String>) -> Self {
+        Self { code, field: None, message: message.into() }
+    }
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "field {field}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// The complete list of what is wrong with an event, as the header `freshet_violations` carries it (JSON).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rejection {
+    pub violations: Vec<Violation>,
+}
