@@ -1,0 +1,138 @@
+//! Batches with offsets that the reader keeps itself: the database sink (offset and data in one database transaction)
+//! and the pull API (the offset is the cursor).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::admin::{Offsets, Watermarks};
+use crate::client::Plain;
+use crate::error::{Exit, classify};
+use crate::{Connection, Error, OwnedRecord, settings};
+
+/// Reads committed records of assigned partitions. Blocking: async callers use `spawn_blocking`.
+pub struct BatchReader {
+    consumer: BaseConsumer<Plain>,
+    offsets: Offsets,
+    topic: String,
+    /// Per partition the offset of the next record that was not handed out yet.
+    positions: BTreeMap<i32, i64>,
+}
+
+impl std::fmt::Debug for BatchReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BatchReader")
+            .field("topic", &self.topic)
+            .field("positions", &self.positions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BatchReader {
+    /// `role` names the client in the broker's logs. Nothing is read before [`BatchReader::assign`].
+    pub fn new(connection: &Connection, role: &str) -> Result<Self, Error> {
+        let mut config = settings::consumer(connection, role, settings::Consumer::Reader)?;
+        config.set("enable.partition.eof", "false");
+        if !connection.extra.contains_key("fetch.wait.max.ms") {
+            config.set("fetch.wait.max.ms", settings::PATIENT_FETCH_WAIT_MS);
+        }
+        let consumer = config.create_with_context(Plain).map_err(Error::kafka("create a reader"))?;
+        Ok(Self { consumer, offsets: Offsets::new(connection)?, topic: String::new(), positions: BTreeMap::new() })
+    }
+
+    /// Reads these partitions of `topic` from these offsets. An offset that is not kept any more is moved to the
+    /// earliest that is; what [`BatchReader::positions`] says then is where reading begins.
+    pub fn assign(&mut self, topic: &str, from: &BTreeMap<i32, i64>) -> Result<(), Error> {
+        topic.clone_into(&mut self.topic);
+        self.positions.clear();
+        for (&partition, &offset) in from {
+            let Watermarks { earliest, end } = self.offsets.watermarks(topic, partition)?;
+            if offset > end {
+                let reason = format!("partition {partition} ends at {end}, before the position {offset} that was kept");
+                return Err(Error::Topic { topic: topic.to_owned(), reason });
+            }
+            self.positions.insert(partition, offset.max(earliest));
+        }
+        self.reassign()
+    }
+
+    fn reassign(&self) -> Result<(), Error> {
+        let mut list = TopicPartitionList::new();
+        for (&partition, &offset) in &self.positions {
+            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
+                .map_err(Error::kafka("assign a reader"))?;
+        }
+        self.consumer.assign(&list).map_err(Error::kafka("assign a reader"))
+    }
+
+    /// At most `max` records, in order per partition. Returns as soon as there are some and no more are at hand, or
+    /// empty after `wait`.
+    pub fn next_batch(&mut self, max: usize, wait: Duration) -> Result<Vec<OwnedRecord>, Error> {
+        let deadline = Instant::now() + wait;
+        let mut batch = Vec::new();
+        while batch.len() < max {
+            let left =
+                if batch.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.consumer.poll(left) {
+                Some(Ok(message)) => {
+                    let record = OwnedRecord::from_message(&message);
+                    self.positions.insert(record.partition, record.offset + 1);
+                    batch.push(record);
+                }
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) if classify(&error) == Exit::Retry => {
+                    tracing::debug!(%error, topic = self.topic, "reading batches goes on");
+                    if Instant::now() >= deadline {
+                        break;
+                    }
+                }
+                Some(Err(source)) => return Err(Error::Kafka { doing: "read a batch", source }),
+                None if !batch.is_empty() || Instant::now() >= deadline => break,
+                None => {}
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Goes back: the next batch begins at these offsets again, for a sink whose transaction failed.
+    pub fn rewind(&mut self, to: &BTreeMap<i32, i64>) -> Result<(), Error> {
+        for (&partition, &offset) in to {
+            self.positions.insert(partition, offset);
+        }
+        self.reassign()
+    }
+
+    /// Per partition, where the next batch begins.
+    pub fn positions(&self) -> &BTreeMap<i32, i64> {
+        &self.positions
+    }
+
+    /// Per partition of the assignment, behind its last committed record.
+    pub fn end_offsets(&self) -> Result<BTreeMap<i32, i64>, Error> {
+        let ends = self.positions.keys().map(|&partition| {
+            let (_, end) = self
+                .consumer
+                .fetch_watermarks(&self.topic, partition, crate::admin::TIMEOUT)
+                .map_err(Error::kafka("read the end of a partition"))?;
+            Ok((partition, end))
+        });
+        ends.collect()
+    }
+
+    /// Per partition the first offset whose time stamp is `timestamp_ms` or later; the end where there is none.
+    pub fn offsets_at_time(
+        &self,
+        topic: &str,
+        partitions: &[i32],
+        timestamp_ms: i64,
+    ) -> Result<BTreeMap<i32, i64>, Error> {
+        self.offsets.at_time(topic, partitions, timestamp_ms)
+    }
+
+    pub fn partition_count(&self, topic: &str) -> Result<Option<i32>, Error> {
+        self.offsets.partition_count(topic)
+    }
+}

@@ -1,0 +1,241 @@
+//! The catalogue's topic: followed live by every service, written in one transaction by `freshet catalog apply`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use freshet_catalog_model::{Catalog, Entry};
+use freshet_core::{Fault, Replay, ReplayRange, topics};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::pause;
+use crate::client::Plain;
+use crate::publisher::drain;
+use crate::reader::Reader;
+use crate::{Connection, Error, settings};
+
+/// Two people who apply at once share this id: the second fences the first, so a catalogue is never half of each.
+const TRANSACTIONAL_ID: &str = "freshet.catalog";
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the topic's end is looked at. A revoked grant must act within 5 s (P9).
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The catalogue as it was at one end of its topic.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub catalog: Catalog,
+    /// Counts the snapshots of this process; 0 is the empty one before the first end was reached.
+    pub revision: u64,
+}
+
+/// A live view of the catalogue. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CatalogHandle {
+    shared: Arc<Shared>,
+    changes: watch::Receiver<State>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    failure: ArcSwapOption<String>,
+    sender: watch::Sender<State>,
+}
+
+impl Shared {
+    fn new(snapshot: Snapshot, state: State) -> (Arc<Self>, watch::Receiver<State>) {
+        let (sender, changes) = watch::channel(state);
+        let failure = ArcSwapOption::empty();
+        (Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), failure, sender }), changes)
+    }
+
+    fn swap(&self, catalog: Catalog, revision: u64) {
+        self.snapshot.store(Arc::new(Snapshot { catalog, revision }));
+        self.sender.send_replace(State::Ready { revision });
+    }
+}
+
+/// What a follower of changes sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The topic's end was not reached yet.
+    Reading,
+    /// The snapshot of this revision is in force.
+    Ready { revision: u64 },
+    /// A record could not be read. The snapshot is out of date for good: stop taking work (P10).
+    Failed,
+}
+
+impl CatalogHandle {
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
+    /// True once the topic was read to its end, and as long as every record of it could be read.
+    pub fn is_ready(&self) -> bool {
+        matches!(*self.changes.borrow(), State::Ready { .. })
+    }
+
+    /// Waits until the catalogue is ready; an error where it cannot be read.
+    pub async fn ready(&self) -> Result<Arc<Snapshot>, Fault> {
+        let mut changes = self.changes.clone();
+        let state = changes.wait_for(|state| *state != State::Reading).await.map(|state| *state);
+        match state {
+            Ok(State::Ready { .. }) => Ok(self.current()),
+            _ => Err(self.fault()),
+        }
+    }
+
+    /// [`CatalogHandle::ready`] for a thread; gives up when `stop` is set.
+    pub fn wait_until_ready(&self, stop: &CancellationToken) -> Result<Option<Arc<Snapshot>>, Fault> {
+        futures::executor::block_on(async {
+            tokio::select! {
+                ready = self.ready() => ready.map(Some),
+                () = stop.cancelled() => Ok(None),
+            }
+        })
+    }
+
+    /// Tells of every new snapshot and of a failure.
+    pub fn changes(&self) -> watch::Receiver<State> {
+        self.changes.clone()
+    }
+
+    /// Why the catalogue cannot be followed any more.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure.load_full().map(|reason| reason.as_ref().clone())
+    }
+
+    /// The failure as what a stage returns from `inputs`, so that a service stops with it.
+    pub fn check(&self) -> Result<(), Fault> {
+        match *self.changes.borrow() {
+            State::Failed => Err(self.fault()),
+            State::Reading | State::Ready { .. } => Ok(()),
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        Fault::fatal("follow the catalogue", self.failure().unwrap_or_else(|| "stopped".to_owned()))
+    }
+
+    /// A handle without a cluster, for tests of what follows a catalogue.
+    pub fn fixed(catalog: Catalog) -> Self {
+        let snapshot = Snapshot { catalog, revision: 1 };
+        let (shared, changes) = Shared::new(snapshot, State::Ready { revision: 1 });
+        Self { shared, changes }
+    }
+
+    /// Puts another catalogue in force, as an apply would, for the same tests.
+    pub fn replace(&self, catalog: Catalog) {
+        self.shared.swap(catalog, self.current().revision + 1);
+    }
+}
+
+/// Follows the catalogue on a thread of its own until `stop` is set. While the topic does not exist the handle is not
+/// ready; a snapshot is swapped in only at the topic's end, so nobody sees half of an apply.
+pub fn follow(connection: &Connection, stop: CancellationToken) -> Result<CatalogHandle, Error> {
+    let reader = Reader::new(connection)?;
+    let (shared, changes) = Shared::new(Snapshot::default(), State::Reading);
+    let follower = Follower { reader, stop, shared: Arc::clone(&shared) };
+    std::thread::Builder::new()
+        .name("catalogue".to_owned())
+        .spawn(move || follower.run())
+        .map_err(|error| Error::Thread { doing: "follow the catalogue", reason: error.to_string() })?;
+    Ok(CatalogHandle { shared, changes })
+}
+
+struct Follower {
+    reader: Reader,
+    stop: CancellationToken,
+    shared: Arc<Shared>,
+}
+
+impl Follower {
+    fn run(mut self) {
+        let mut catalog = Catalog::default();
+        let mut next = 0;
+        let mut revision = 0;
+        while !self.stop.is_cancelled() {
+            match advance(&mut self.reader, &mut catalog, next) {
+                Ok(None) => {}
+                Ok(Some(end)) if end == next && revision > 0 => {}
+                Ok(Some(end)) => {
+                    next = end;
+                    revision += 1;
+                    tracing::info!(revision, offset = end, "catalogue read to its end");
+                    self.shared.swap(catalog.clone(), revision);
+                }
+                Err(Fault::Retry { reason, .. }) => tracing::warn!(reason, "catalogue cannot be read now"),
+                Err(fault @ Fault::Fatal { .. }) => {
+                    tracing::error!(%fault, "catalogue cannot be followed any more");
+                    self.shared.failure.store(Some(Arc::new(fault.to_string())));
+                    self.shared.sender.send_replace(State::Failed);
+                    return;
+                }
+            }
+            pause(FOLLOW_INTERVAL, &self.stop);
+        }
+    }
+}
+
+/// Reads what is new. `None` while there is no topic. A part that was applied before a fault is applied again: puts and
+/// removals by key may be repeated.
+fn advance(reader: &mut Reader, catalog: &mut Catalog, from: i64) -> Result<Option<i64>, Fault> {
+    if from == 0 && reader.partition_count(topics::CATALOG)?.is_none() {
+        return Ok(None);
+    }
+    let range = ReplayRange { from, ..ReplayRange::default() };
+    let end = reader.replay(topics::CATALOG, 0, range, &mut |record| {
+        let key = record.key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or("(no key)");
+        catalog
+            .take(key, record.value)
+            .map_err(|error| Fault::fatal("read the catalogue", format!("offset {}: {error}", record.offset)))
+    })?;
+    Ok(Some(end))
+}
+
+/// Reads the catalogue once, to its end. An empty catalogue where the topic does not exist.
+pub fn read_once(connection: &Connection) -> Result<Catalog, Fault> {
+    let mut catalog = Catalog::default();
+    advance(&mut Reader::new(connection)?, &mut catalog, 0)?;
+    Ok(catalog)
+}
+
+/// Writes puts and removals (keys, as [`Entry::key`] gives them) in one transaction: a follower sees all or nothing.
+/// Puts go first, in the order given, then removals.
+pub fn write(connection: &Connection, puts: &[Entry], removes: &[String]) -> Result<(), Error> {
+    if puts.is_empty() && removes.is_empty() {
+        return Ok(());
+    }
+    let config = settings::producer(connection, "catalog", Some(TRANSACTIONAL_ID))?;
+    let producer: BaseProducer<Plain> = config.create_with_context(Plain).map_err(Error::kafka("create a producer"))?;
+    producer.init_transactions(WRITE_TIMEOUT).map_err(Error::kafka("take over the catalogue's transactions"))?;
+    producer.begin_transaction().map_err(Error::kafka("write the catalogue"))?;
+    let written = send_all(&producer, puts, removes)
+        .and_then(|()| drain(&producer, WRITE_TIMEOUT))
+        .and_then(|()| producer.commit_transaction(WRITE_TIMEOUT).map_err(Error::kafka("commit the catalogue")));
+    if written.is_err() {
+        // Whether this succeeds or not, nothing of it becomes visible; the error to report is the first one.
+        let _ = producer.abort_transaction(WRITE_TIMEOUT);
+    }
+    written
+}
+
+fn send_all(producer: &BaseProducer<Plain>, puts: &[Entry], removes: &[String]) -> Result<(), Error> {
+    for entry in puts {
+        let key = entry.key();
+        let value = serde_json::to_vec(entry)
+            .map_err(|error| Error::Topic { topic: topics::CATALOG.to_owned(), reason: format!("{key}: {error}") })?;
+        send(producer, BaseRecord::to(topics::CATALOG).partition(0).key(&key).payload(&value))?;
+    }
+    for key in removes {
+        send(producer, BaseRecord::<String, Vec<u8>>::to(topics::CATALOG).partition(0).key(key))?;
+    }
+    Ok(())
+}
+
+fn send(producer: &BaseProducer<Plain>, record: BaseRecord<'_, String, Vec<u8>>) -> Result<(), Error> {
+    producer.send(record).map_err(|(source, _)| Error::Kafka { doing: "write the catalogue", source })
+}

@@ -1,0 +1,268 @@
+//! Membership in a consumer group, eager (`range`), for both loops. What the group decides is only noted while the
+//! client is polled, and acted upon by the loop afterwards: nothing of a loop runs inside the client's callback.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use freshet_core::{Assigned, Fault, TopicPartition};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use crate::admin::{Offsets, TIMEOUT, Watermarks};
+use crate::window::Start;
+use crate::{Connection, Error, client, settings};
+
+/// How long leaving the group may take before the consumer is left to itself.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the client counts its lag.
+const LAG_INTERVAL_MS: u32 = 2_000;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The group gave these partitions. They are fetched only after [`Member::begin`].
+    Assigned(Vec<TopicPartition>),
+    /// The group took all partitions. It goes on only after [`Member::end`].
+    Revoked,
+}
+
+#[derive(Default)]
+pub(crate) struct Context {
+    events: Mutex<VecDeque<Event>>,
+    pending: AtomicBool,
+    closing: AtomicBool,
+    /// The ends of the partitions that are fetched, as of the last statistics; taken when looked at.
+    ends: Mutex<Option<BTreeMap<(String, i32), i64>>>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        client::log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::reported(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.into_iter().flat_map(|(topic, of_topic)| {
+            of_topic.partitions.into_values().map(move |partition| (topic.clone(), partition))
+        });
+        let known = partitions.filter(|(_, partition)| partition.desired && partition.ls_offset >= 0);
+        let ends = known.map(|(topic, partition)| ((topic, partition.partition), partition.ls_offset)).collect();
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, kind: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            // The loop has ended; the client closes only after this answer.
+            let _ = consumer.unassign();
+            return;
+        }
+        let event = match kind {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                let given = partitions.elements();
+                let given = given.iter().map(|element| TopicPartition {
+                    topic: element.topic().to_owned(),
+                    partition: element.partition(),
+                });
+                Event::Assigned(given.collect())
+            }
+            _ => Event::Revoked,
+        };
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+        self.pending.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A member of a group.
+pub(crate) struct Member {
+    /// `None` only while it is dropped.
+    consumer: Option<BaseConsumer<Context>>,
+    offsets: Offsets,
+}
+
+impl Member {
+    pub(crate) fn join(connection: &Connection, role: &str, kind: settings::Consumer<'_>) -> Result<Self, Error> {
+        let mut config = settings::consumer(connection, role, kind)?;
+        if config.get("statistics.interval.ms").is_none() {
+            config.set("statistics.interval.ms", LAG_INTERVAL_MS.to_string());
+        }
+        let consumer = config.create_with_context(Context::default()).map_err(Error::kafka("create a consumer"))?;
+        Ok(Self { consumer: Some(consumer), offsets: Offsets::new(connection)? })
+    }
+
+    pub(crate) fn consumer(&self) -> &BaseConsumer<Context> {
+        match &self.consumer {
+            Some(consumer) => consumer,
+            None => unreachable!("the consumer is taken only by drop"),
+        }
+    }
+
+    fn context(&self) -> &Context {
+        self.consumer().client().context()
+    }
+
+    pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), Error> {
+        if topics.is_empty() {
+            self.consumer().unsubscribe();
+            return Ok(());
+        }
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.consumer().subscribe(&topics).map_err(Error::kafka("subscribe"))
+    }
+
+    /// True where the group has decided something that was not acted upon. One atomic load: asked once a record.
+    pub(crate) fn has_event(&self) -> bool {
+        self.context().pending.load(Ordering::Relaxed)
+    }
+
+    /// The oldest decision; it stays until [`Member::done`].
+    pub(crate) fn event(&self) -> Option<Event> {
+        self.context().events.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
+    }
+
+    pub(crate) fn done(&self) {
+        let context = self.context();
+        let mut events = context.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.pop_front();
+        context.pending.store(!events.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Records between these positions and the ends, where there are newer statistics than at the last call.
+    pub(crate) fn lag(&self, positions: &BTreeMap<(String, i32), i64>) -> Option<i64> {
+        let ends = self.context().ends.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let behind = positions.iter().filter_map(|(partition, at)| Some((ends.get(partition)? - at).max(0)));
+        Some(behind.sum())
+    }
+
+    /// Where these partitions go on: the committed offset, or where the group has committed none, `start`. An open
+    /// transaction with offsets of a predecessor is waited for. Counts of records that are gone come second.
+    pub(crate) fn positions(&self, partitions: &[TopicPartition], start: Start) -> Result<(Vec<Assigned>, u64), Fault> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        let committed = self.committed(list)?;
+        let mut positions = Vec::with_capacity(partitions.len());
+        let mut expired = 0;
+        for element in committed.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            let Watermarks { earliest, end } = self.offsets.watermarks(topic, partition)?;
+            let position = match element.offset() {
+                Offset::Offset(offset) if offset > end => {
+                    let reason = format!(
+                        "{topic}[{partition}] ends at {end}, before the committed offset {offset}: was the topic made \
+                         anew? Then delete the group's offsets"
+                    );
+                    return Err(Fault::retry("find the committed offsets", reason));
+                }
+                Offset::Offset(offset) if offset < earliest => {
+                    let count = earliest - offset;
+                    tracing::error!(topic, partition, offset, earliest, count, "records expired before they were read");
+                    expired += count.unsigned_abs();
+                    earliest
+                }
+                Offset::Offset(offset) => offset,
+                _ if start == Start::Latest => end,
+                _ => earliest,
+            };
+            positions.push(Assigned { topic: topic.to_owned(), partition, position });
+        }
+        Ok((positions, expired))
+    }
+
+    fn committed(&self, list: TopicPartitionList) -> Result<TopicPartitionList, Fault> {
+        if list.count() == 0 {
+            return Ok(list);
+        }
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let failed = match self.consumer().committed_offsets(list.clone(), TIMEOUT) {
+                Ok(committed) => match committed.elements().iter().find_map(|element| element.error().err()) {
+                    None => return Ok(committed),
+                    Some(error) => error,
+                },
+                Err(error) => error,
+            };
+            // Mostly UNSTABLE_OFFSET_COMMIT: markers of the predecessor's transaction are still being written.
+            if Instant::now() > deadline {
+                return Err(Error::Kafka { doing: "find the committed offsets", source: failed }.into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Fetches these partitions from these positions: the answer to [`Event::Assigned`].
+    pub(crate) fn begin(&self, positions: &[Assigned]) -> Result<(), Error> {
+        let list = offset_list(positions.iter().map(|at| (at.topic.as_str(), at.partition, at.position)))?;
+        self.consumer().assign(&list).map_err(Error::kafka("take the assigned partitions"))
+    }
+
+    /// Fetches nothing any more: the answer to [`Event::Revoked`].
+    pub(crate) fn end(&self) -> Result<(), Error> {
+        self.consumer().unassign().map_err(Error::kafka("give the revoked partitions back"))
+    }
+
+    /// Goes back to these positions. What was fetched beyond is discarded by the client.
+    pub(crate) fn seek(&self, positions: &[Assigned]) -> Result<(), Error> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let list = offset_list(positions.iter().map(|at| (at.topic.as_str(), at.partition, at.position)))?;
+        let sought = self.consumer().seek_partitions(list, TIMEOUT).map_err(Error::kafka("seek"))?;
+        for element in sought.elements() {
+            element.error().map_err(Error::kafka("seek"))?;
+        }
+        Ok(())
+    }
+
+    /// Polls without keeping what comes, so that a decision of the group that waits behind records is seen.
+    pub(crate) fn discard(&self, most: usize) {
+        for _ in 0..most {
+            if self.has_event() || self.consumer().poll(Duration::from_millis(5)).is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Member {
+    /// Leaving a group can hang in the client; the caller waits for a bounded time.
+    fn drop(&mut self) {
+        let Some(consumer) = self.consumer.take() else { return };
+        consumer.client().context().closing.store(true, Ordering::Relaxed);
+        // A decision that was noted but not answered would hold the close back.
+        let _ = consumer.unassign();
+        consumer.unsubscribe();
+        let (closed, wait) = mpsc::channel();
+        let closer = std::thread::Builder::new().name("kafka close".to_owned()).spawn(move || {
+            drop(consumer);
+            let _ = closed.send(());
+        });
+        if closer.is_ok() && wait.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("the consumer did not close in time and is left behind");
+        }
+    }
+}
+
+pub(crate) fn offset_list<'t>(offsets: impl Iterator<Item = (&'t str, i32, i64)>) -> Result<TopicPartitionList, Error> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, offset) in offsets {
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(Error::kafka("list offsets"))?;
+    }
+    Ok(list)
+}
+
+/// True where the position is not in the log any more: retention was faster than the reader.
+pub(crate) fn is_position_lost(error: &KafkaError) -> bool {
+    use rdkafka::error::RDKafkaErrorCode as Code;
+    matches!(error.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation))
+}

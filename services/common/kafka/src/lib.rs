@@ -1,0 +1,25 @@
+//! Kafka for the bus: the only user of `rdkafka` beside the test kit. Two loops that all services share (record to record
+//! in [`transactional`], record to outside in [`window`]), the settings that correctness rests on, and the readers and
+//! writers around them. Independent of what the records mean: that is a [`freshet_core::Stage`]'s or a
+//! [`window::Deliver`]'s business.
+
+pub mod admin;
+mod backoff;
+pub mod batches;
+pub mod catalog;
+mod client;
+pub mod connection;
+pub mod error;
+mod group;
+pub mod metrics;
+pub mod publisher;
+pub mod reader;
+pub mod record;
+mod settings;
+pub mod transactional;
+pub mod window;
+
+pub use connection::Connection;
+pub use error::Error;
+pub use metrics::{LoopMetrics, WindowMetrics};
+pub use record::{OwnedRecord, Position, Record};

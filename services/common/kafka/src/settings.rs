@@ -1,0 +1,288 @@
+//! librdkafka's settings in three layers: ours by default, the operator's, and last the ones that correctness rests on,
+//! which nothing overrides.
+
+use rdkafka::ClientConfig;
+
+use crate::{Connection, Error};
+
+/// How long a transaction may stay open before the broker aborts it. A service that is killed holds back every
+/// `read_committed` reader of its partitions for at most this long.
+pub(crate) const TRANSACTION_TIMEOUT_MS: u32 = 10_000;
+
+/// What an operator may set through `extra`: reachability, timing, buffers and compression, nothing that touches
+/// delivery, order or visibility.
+const MAY_BE_SET: &[&str] = &[
+    "broker.address.family",
+    "broker.address.ttl",
+    "batch.size",
+    "client.dns.lookup",
+    "client.rack",
+    "compression.level",
+    "compression.type",
+    "connections.max.idle.ms",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "fetch.message.max.bytes",
+    "fetch.wait.max.ms",
+    "heartbeat.interval.ms",
+    "linger.ms",
+    "log_level",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "metadata.max.age.ms",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "receive.message.max.bytes",
+    "reconnect.backoff.max.ms",
+    "reconnect.backoff.ms",
+    "request.timeout.ms",
+    "session.timeout.ms",
+    "socket.connection.setup.timeout.ms",
+    "socket.keepalive.enable",
+    "socket.nagle.disable",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "socket.timeout.ms",
+    "statistics.interval.ms",
+    "topic.metadata.refresh.interval.ms",
+];
+
+pub(crate) fn may_be_set(key: &str) -> bool {
+    MAY_BE_SET.contains(&key)
+}
+
+/// Overridable. `retry.backoff.ms` and `fetch.wait.max.ms` are the two that latency rests on: a transaction that follows
+/// another closely is answered CONCURRENT_TRANSACTIONS and waits for the backoff (100 ms as shipped).
+const COMMON_DEFAULTS: &[(&str, &str)] =
+    &[("log_level", "4"), ("socket.keepalive.enable", "true"), ("topic.metadata.refresh.interval.ms", "5000")];
+
+const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
+    ("queued.max.messages.kbytes", "16384"),
+    ("queued.min.messages", "20000"),
+    // How long a killed instance keeps its partitions.
+    ("session.timeout.ms", "6000"),
+    ("heartbeat.interval.ms", "1500"),
+    // The longest that rebuilding a stage's state may take, since nobody polls meanwhile.
+    ("max.poll.interval.ms", "900000"),
+];
+
+const CONSUMER_FORCED: &[(&str, &str)] = &[
+    ("isolation.level", "read_committed"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("partition.assignment.strategy", "range"),
+    ("group.protocol", "classic"),
+    ("allow.auto.create.topics", "false"),
+    ("check.crcs", "true"),
+    // An offset that is gone is an error that the loop reports and mends, not a silent jump.
+    ("auto.offset.reset", "error"),
+];
+
+const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
+    ("compression.type", "lz4"),
+    ("linger.ms", "5"),
+    ("retry.backoff.ms", "5"),
+    ("queue.buffering.max.messages", "500000"),
+    ("queue.buffering.max.kbytes", "262144"),
+];
+
+const PRODUCER_FORCED: &[(&str, &str)] = &[
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("partitioner", "murmur2_random"),
+    ("allow.auto.create.topics", "false"),
+    // The bus's own topics take more than those that departments publish to, so that a refused record with its reasons
+    // still fits; what a topic takes is the topic's setting.
+    ("message.max.bytes", "4194304"),
+];
+
+/// What a client is for, which decides a few settings more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consumer<'a> {
+    /// A member of a group that commits: a hop of the bus.
+    Group { group: &'a str },
+    /// The same for a way out. There are many of them, and mostly nothing comes.
+    WindowGroup { group: &'a str },
+    /// Assigned by hand; commits nothing. Ends of partitions are reported.
+    Reader,
+    /// Sees the end of a partition as the log has it, open transactions included. Reads no records.
+    Watermarks,
+}
+
+impl Consumer<'_> {
+    /// How long the broker holds a fetch that finds nothing. What it finds meanwhile it sends at once; but a partition
+    /// that is assigned or goes on meanwhile waits for the answer, and an idle client asks again after it: fifty clients
+    /// that ask every 5 ms keep a broker busy with nothing.
+    fn fetch_wait_ms(self) -> &'static str {
+        match self {
+            Self::Group { .. } => "5",
+            Self::Reader | Self::Watermarks => "20",
+            Self::WindowGroup { .. } => PATIENT_FETCH_WAIT_MS,
+        }
+    }
+}
+
+/// For clients of which there are many.
+pub(crate) const PATIENT_FETCH_WAIT_MS: &str = "100";
+
+pub(crate) fn consumer(connection: &Connection, role: &str, kind: Consumer<'_>) -> Result<ClientConfig, Error> {
+    let mut config = layered(connection, role, &CONSUMER)?;
+    if !connection.extra.contains_key("fetch.wait.max.ms") {
+        config.set("fetch.wait.max.ms", kind.fetch_wait_ms());
+    }
+    match kind {
+        Consumer::Group { group } | Consumer::WindowGroup { group } => {
+            config.set("group.id", group);
+            config.set("enable.partition.eof", "false");
+        }
+        Consumer::Reader => {
+            // librdkafka wants a group's name even from a consumer that joins none.
+            config.set("group.id", "freshet.reader");
+            config.set("enable.partition.eof", "true");
+        }
+        Consumer::Watermarks => {
+            config.set("isolation.level", "read_uncommitted");
+        }
+    }
+    Ok(config)
+}
+
+pub(crate) fn producer(
+    connection: &Connection,
+    role: &str,
+    transactional_id: Option<&str>,
+) -> Result<ClientConfig, Error> {
+    let mut config = layered(connection, role, &PRODUCER)?;
+    if let Some(id) = transactional_id {
+        config.set("transactional.id", id);
+        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
+        // An output that cannot be written must not outlive its transaction.
+        config.set("message.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
+    }
+    Ok(config)
+}
+
+pub(crate) fn admin(connection: &Connection, role: &str) -> Result<ClientConfig, Error> {
+    layered(connection, role, &ADMIN)
+}
+
+/// The layers of one kind of client, and what the other kinds alone understand.
+struct Layers {
+    defaults: &'static [(&'static str, &'static str)],
+    forced: &'static [(&'static str, &'static str)],
+    not_for_it: &'static [&'static [&'static str]],
+}
+
+const CONSUMER: Layers = Layers { defaults: CONSUMER_DEFAULTS, forced: CONSUMER_FORCED, not_for_it: &[PRODUCER_ONLY] };
+const PRODUCER: Layers = Layers { defaults: PRODUCER_DEFAULTS, forced: PRODUCER_FORCED, not_for_it: &[CONSUMER_ONLY] };
+const ADMIN: Layers = Layers { defaults: &[], forced: &[], not_for_it: &[CONSUMER_ONLY, PRODUCER_ONLY] };
+
+fn layered(connection: &Connection, role: &str, layers: &Layers) -> Result<ClientConfig, Error> {
+    let mut config = connection.client_config(role)?;
+    for (key, value) in COMMON_DEFAULTS.iter().chain(layers.defaults) {
+        if !connection.extra.contains_key(*key) {
+            config.set(*key, *value);
+        }
+    }
+    // One connection serves every kind of client.
+    for key in layers.not_for_it.iter().copied().flatten() {
+        config.remove(key);
+    }
+    for (key, value) in layers.forced {
+        config.set(*key, *value);
+    }
+    Ok(config)
+}
+
+const CONSUMER_ONLY: &[&str] = &[
+    "client.rack",
+    "fetch.max.bytes",
+    "fetch.min.bytes",
+    "fetch.message.max.bytes",
+    "fetch.wait.max.ms",
+    "heartbeat.interval.ms",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "session.timeout.ms",
+];
+
+const PRODUCER_ONLY: &[&str] = &[
+    "batch.size",
+    "compression.level",
+    "compression.type",
+    "linger.ms",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "request.timeout.ms",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_extra_overrides_what_is_forced() {
+        for (key, _) in CONSUMER_FORCED.iter().chain(PRODUCER_FORCED) {
+            assert!(!may_be_set(key), "{key}");
+        }
+        for key in ["transactional.id", "transaction.timeout.ms", "group.id", "message.timeout.ms", "bootstrap.servers"]
+        {
+            assert!(!may_be_set(key), "{key}");
+        }
+        let mut connection = Connection::to("localhost:9092");
+        connection.extra.insert("isolation.level".to_owned(), "read_uncommitted".to_owned());
+        let error = consumer(&connection, "test", Consumer::Reader).unwrap_err().to_string();
+        assert!(error.contains("kafka.extra.isolation.level"), "{error}");
+    }
+
+    /// Even if the list of harmless settings were wrong, the forced layer is set last.
+    #[test]
+    fn the_forced_layer_is_last() {
+        let connection = Connection::to("localhost:9092");
+        let layers = Layers { defaults: &[("acks", "0"), ("enable.idempotence", "false")], ..PRODUCER };
+        let config = layered(&connection, "test", &layers).unwrap();
+        assert_eq!(config.get("acks"), Some("all"));
+        assert_eq!(config.get("enable.idempotence"), Some("true"));
+    }
+
+    #[test]
+    fn what_correctness_rests_on() {
+        let connection = Connection::to("localhost:9092");
+        let producer = producer(&connection, "test", Some("freshet.test.0")).unwrap();
+        for (key, value) in [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("partitioner", "murmur2_random"),
+            ("transaction.timeout.ms", "10000"),
+            ("retry.backoff.ms", "5"),
+            ("transactional.id", "freshet.test.0"),
+        ] {
+            assert_eq!(producer.get(key), Some(value), "{key}");
+        }
+        let consumer = consumer(&connection, "test", Consumer::Group { group: "g" }).unwrap();
+        for (key, value) in [
+            ("isolation.level", "read_committed"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "false"),
+            ("auto.offset.reset", "error"),
+        ] {
+            assert_eq!(consumer.get(key), Some(value), "{key}");
+        }
+    }
+
+    #[test]
+    fn extra_goes_to_the_clients_that_know_it() {
+        let mut connection = Connection::to("localhost:9092");
+        connection.extra.insert("linger.ms".to_owned(), "1".to_owned());
+        connection.extra.insert("fetch.wait.max.ms".to_owned(), "50".to_owned());
+        let producer = producer(&connection, "test", None).unwrap();
+        assert_eq!((producer.get("linger.ms"), producer.get("fetch.wait.max.ms")), (Some("1"), None));
+        let consumer = consumer(&connection, "test", Consumer::Reader).unwrap();
+        assert_eq!((consumer.get("linger.ms"), consumer.get("fetch.wait.max.ms")), (None, Some("50")));
+    }
+}

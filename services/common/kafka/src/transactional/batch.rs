@@ -1,0 +1,297 @@
+//! One transaction: begin, process, background work, offsets, commit.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use freshet_core::{
+    Code, Fault, InRecord, OutRecord, Output as _, Progress, Rejection, Stage, Violation, headers, topics,
+};
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::producer::{BaseProducer, Producer as _};
+use tokio_util::sync::CancellationToken;
+
+use super::output::{BACKGROUND, Deliveries, TransactionOutput};
+use super::{CALL_TIMEOUT, Positions, Trouble};
+use crate::backoff::Seldom;
+use crate::error::{Exit, classify, is_fenced};
+use crate::group::offset_list;
+use crate::metrics::Outcomes;
+use crate::reader::Reader;
+use crate::record::borrow_headers;
+use crate::{Error, LoopMetrics, settings};
+
+const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(settings::TRANSACTION_TIMEOUT_MS as u64);
+const ABORT_STEP: Duration = Duration::from_millis(20);
+/// What background work may wait for while the transaction is open.
+const BACKGROUND_READ_TIMEOUT: Duration = Duration::from_secs(4);
+
+pub(super) struct Transaction<'a> {
+    pub(super) producer: &'a BaseProducer<Deliveries>,
+    pub(super) generation: &'a ConsumerGroupMetadata,
+    pub(super) positions: &'a Positions,
+    pub(super) set_aside: &'a HashSet<(String, i32, i64)>,
+    /// Waits for the acknowledgement of each record's outputs before the next record's.
+    pub(super) one_by_one: OneByOne,
+    pub(super) metrics: &'a LoopMetrics,
+    pub(super) stop: &'a CancellationToken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OneByOne {
+    No,
+    Yes,
+}
+
+/// Nothing of the batch is visible.
+pub(super) struct Failed {
+    pub(super) trouble: Trouble,
+    pub(super) unwritable: Option<Unwritable>,
+}
+
+/// An output is larger than its topic takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unwritable {
+    /// That of the record with this index in the batch.
+    Record(usize),
+    /// One of several. The broker refuses whole requests, so the records beside the large one are refused with it.
+    Unknown,
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        Self { trouble, unwritable: None }
+    }
+}
+
+impl Transaction<'_> {
+    pub(super) fn run(
+        &self,
+        stage: &mut dyn Stage,
+        batch: &[BorrowedMessage<'_>],
+        reader: &mut Reader,
+    ) -> Result<(), Failed> {
+        let begun = Instant::now();
+        self.producer.context().take();
+        self.producer.begin_transaction().map_err(|error| self.trouble("begin a transaction", &error, begun))?;
+        let outcomes = self.fill(stage, batch, reader, begun).map_err(|failed| self.prefer_cause(failed, begun))?;
+        let ended = self.send_offsets(batch, begun).and_then(|()| self.commit(begun));
+        ended.map_err(|trouble| self.prefer_cause(trouble.into(), begun))?;
+        outcomes.add_to(&self.metrics.records);
+        self.metrics.batch_records.observe(batch.len() as f64);
+        self.metrics.transaction_seconds.observe(begun.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn fill(
+        &self,
+        stage: &mut dyn Stage,
+        batch: &[BorrowedMessage<'_>],
+        reader: &mut Reader,
+        begun: Instant,
+    ) -> Result<Outcomes, Failed> {
+        let mut outcomes = Outcomes::default();
+        let mut output = TransactionOutput::new(self.producer);
+        let mut headers = Vec::new();
+        for (index, message) in batch.iter().enumerate() {
+            borrow_headers(message, &mut headers);
+            let record = InRecord {
+                topic: message.topic(),
+                partition: message.partition(),
+                offset: message.offset(),
+                timestamp_ms: message.timestamp().to_millis(),
+                key: message.key(),
+                value: message.payload(),
+                headers: &headers,
+            };
+            output.index = index;
+            let done = if !self.set_aside.is_empty() && self.is_set_aside(&record) {
+                outcomes.unwritable += 1;
+                self.metrics.errors.with_label_values(&["unwritable"]).inc();
+                set_aside(&record, &mut output)
+            } else {
+                stage.process(&record, &mut output).map(|outcome| outcomes.count(outcome))
+            };
+            done.map_err(|fault| in_transaction(fault, output.unwritable))?;
+            if self.one_by_one == OneByOne::Yes {
+                self.drain(begun)?;
+                if self.producer.context().has_failed() {
+                    return Err(Trouble::Abort { reason: "output", why: String::new() }.into());
+                }
+            }
+        }
+        output.index = BACKGROUND;
+        if stage.has_background_work() {
+            let kept = reader.set_progress_timeout(BACKGROUND_READ_TIMEOUT);
+            let progress = stage.background(reader, &mut output);
+            reader.set_progress_timeout(kept);
+            // Whether there is more, the loop asks `has_background_work`.
+            let (Progress::Idle | Progress::More) =
+                progress.map_err(|fault| in_transaction(fault, output.unwritable))?;
+        }
+        Ok(outcomes)
+    }
+
+    fn is_set_aside(&self, record: &InRecord<'_>) -> bool {
+        self.set_aside.contains(&(record.topic.to_owned(), record.partition, record.offset))
+    }
+
+    /// Sends the offsets behind the batch. An answer that may be had later is asked for again, as long as the broker
+    /// keeps the transaction open.
+    fn send_offsets(&self, batch: &[BorrowedMessage<'_>], begun: Instant) -> Result<(), Trouble> {
+        let mut next: BTreeMap<(&str, i32), i64> = BTreeMap::new();
+        for message in batch {
+            next.insert((message.topic(), message.partition()), message.offset() + 1);
+        }
+        if next.is_empty() {
+            // Background work alone. An offset that does not move goes with it all the same: it is what the broker
+            // checks the group's generation by, so that an instance that lost its partitions cannot write for them.
+            let held = self.positions.iter().next();
+            next.extend(held.map(|((topic, partition), offset)| ((topic.as_str(), *partition), *offset)));
+        }
+        let list = offset_list(next.iter().map(|(&(topic, partition), &offset)| (topic, partition, offset)))?;
+        loop {
+            match self.producer.send_offsets_to_transaction(&list, self.generation, CALL_TIMEOUT) {
+                Ok(()) => return Ok(()),
+                Err(error) if is_retriable(&error) && begun.elapsed() < TRANSACTION_TIMEOUT => {
+                    tracing::debug!(%error, "offsets are sent again");
+                }
+                Err(error) => return Err(self.trouble("send offsets", &error, begun)),
+            }
+        }
+    }
+
+    /// A commit whose answer did not come in time is resumed, not aborted: the broker may have decided already.
+    fn commit(&self, begun: Instant) -> Result<(), Trouble> {
+        self.drain(begun)?;
+        loop {
+            match self.producer.commit_transaction(CALL_TIMEOUT) {
+                Ok(()) => return Ok(()),
+                Err(error) if is_retriable(&error) => {
+                    tracing::warn!(%error, "commit is resumed");
+                    if self.stop.is_cancelled() && begun.elapsed() > 2 * TRANSACTION_TIMEOUT {
+                        // Offsets and outputs share its fate, whatever it is; the next start sees which.
+                        let reason = format!("stopped while a commit was not answered: {error}");
+                        return Err(Trouble::Fatal(Fault::fatal("commit", reason)));
+                    }
+                }
+                Err(error) => return Err(self.trouble("commit", &error, begun)),
+            }
+        }
+    }
+
+    /// Empties the queue in small steps; `flush`, which a commit begins with, would wait in steps of 100 ms.
+    fn drain(&self, begun: Instant) -> Result<(), Trouble> {
+        while let Err(error) = self.producer.flush(Duration::ZERO) {
+            if begun.elapsed() > 2 * TRANSACTION_TIMEOUT {
+                return Err(self.trouble("write the outputs", &error, begun));
+            }
+            self.producer.poll(Duration::from_micros(500));
+        }
+        Ok(())
+    }
+
+    /// What the broker's refusal of a transactional call means.
+    fn trouble(&self, doing: &'static str, error: &KafkaError, begun: Instant) -> Trouble {
+        let why = format!("{doing}: {error}");
+        if is_fenced(error) {
+            // From here a transaction that the broker gave up looks like one that a successor took over. A successor
+            // does not wait for our time to be over.
+            return if begun.elapsed() >= TRANSACTION_TIMEOUT {
+                Trouble::Renew { why }
+            } else {
+                let reason = format!("{error}; another instance works under the same name, this one stops");
+                Trouble::Fatal(Fault::fatal(doing, reason))
+            };
+        }
+        match classify(error) {
+            Exit::Retry | Exit::Abort => Trouble::Abort { reason: "kafka", why },
+            Exit::Fatal => Trouble::Fatal(Fault::fatal(doing, error)),
+        }
+    }
+
+    /// An output that was not taken makes every later call of the transaction fail: tell the cause, not the effect.
+    fn prefer_cause(&self, failed: Failed, begun: Instant) -> Failed {
+        self.producer.poll(Duration::ZERO);
+        let Some(undelivered) = self.producer.context().take() else { return failed };
+        let Trouble::Abort { .. } = failed.trouble else { return failed };
+        let why = format!("output to {}: {}", undelivered.topic, undelivered.error);
+        if undelivered.is_too_large() {
+            return match self.one_by_one {
+                OneByOne::Yes => unwritable(undelivered.index, why),
+                OneByOne::No => Failed {
+                    trouble: Trouble::Abort { reason: "unwritable", why },
+                    unwritable: Some(Unwritable::Unknown),
+                },
+            };
+        }
+        match self.trouble("write the outputs", &undelivered.error, begun) {
+            Trouble::Abort { .. } => Trouble::Abort { reason: "output", why }.into(),
+            other => other.into(),
+        }
+    }
+}
+
+fn in_transaction(fault: Fault, too_large: Option<usize>) -> Failed {
+    match (fault, too_large) {
+        (fault @ Fault::Fatal { .. }, _) => Trouble::Fatal(fault).into(),
+        (fault, Some(index)) => unwritable(index, fault.to_string()),
+        (fault, None) => Trouble::Abort { reason: "stage", why: fault.to_string() }.into(),
+    }
+}
+
+fn unwritable(index: usize, why: String) -> Failed {
+    if index == BACKGROUND {
+        let reason = format!("{why}; raise the topic's max.message.bytes");
+        return Trouble::Fatal(Fault::fatal("write in the background", reason)).into();
+    }
+    Failed { trouble: Trouble::Abort { reason: "unwritable", why }, unwritable: Some(Unwritable::Record(index)) }
+}
+
+/// A record whose output no topic takes must not stop the bus, nor vanish: `reject.unassigned` gets a note that says
+/// where it lies, without its bytes.
+fn set_aside(record: &InRecord<'_>, output: &mut TransactionOutput<'_>) -> Result<(), Fault> {
+    let bytes = record.value.map_or(0, <[u8]>::len);
+    let message = format!("what the bus writes for this event of {bytes} bytes is larger than a topic takes");
+    let rejection = Rejection { violations: vec![Violation::whole(Code::EnvelopeSize, message)] };
+    let violations = serde_json::to_vec(&rejection).map_err(|error| Fault::fatal("write a violation", error))?;
+    let from = format!("{}/{}/{}", record.topic, record.partition, record.offset);
+    let dataset = record.topic.split_once('.').map_or("", |(_, dataset)| dataset);
+    output.send(OutRecord {
+        topic: topics::REJECT_UNASSIGNED,
+        partition: -1,
+        key: record.key,
+        value: None,
+        headers: &[],
+        extra: &[
+            freshet_core::Header::new(headers::VIOLATIONS, &violations),
+            freshet_core::Header::new(headers::REJECTED_FROM, from.as_bytes()),
+            freshet_core::Header::new(headers::REJECTED_DATASET, dataset.as_bytes()),
+        ],
+        timestamp_ms: None,
+    })
+}
+
+fn is_retriable(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(transaction)
+        if transaction.is_retriable() && !transaction.txn_requires_abort() && !transaction.is_fatal())
+}
+
+/// Aborts the open transaction. Without one there is nothing to do. An abort first waits until every output has been
+/// reported as failed or written, and these reports are served by `poll` alone: so it is called in short steps.
+pub(super) fn abort(producer: &BaseProducer<Deliveries>, stop: &CancellationToken) -> Result<(), Error> {
+    let seldom = Seldom::default();
+    loop {
+        match producer.abort_transaction(ABORT_STEP) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_retriable(&error) && !stop.is_cancelled() => {
+                if seldom.now() {
+                    tracing::debug!(%error, "abort is resumed");
+                }
+            }
+            Err(source) => return Err(Error::Kafka { doing: "abort a transaction", source }),
+        }
+        producer.poll(ABORT_STEP);
+    }
+}

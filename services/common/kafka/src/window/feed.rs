@@ -1,0 +1,244 @@
+//! The window's consumer, on a thread of its own: polls, hands records over, commits what the window says.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc as blocking;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use freshet_core::Fault;
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::WindowSettings;
+use super::in_flight::Ticket;
+use crate::backoff::Backoff;
+use crate::error::{Exit, classify};
+use crate::group::{Event, Member, is_position_lost, offset_list};
+use crate::{Connection, OwnedRecord, WindowMetrics};
+
+const POLL: Duration = Duration::from_millis(50);
+const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the window may take to finish what runs when its partitions are taken away.
+const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(20);
+/// Records kept here while the window is full. Beyond that the partitions are paused.
+const KEPT_RECORDS: usize = 1_000;
+
+/// What the thread tells the window beside records.
+pub(super) enum Control {
+    /// The partitions of this assignment are taken away: finish, and answer with what may be committed.
+    Revoked {
+        epoch: u64,
+        committable: blocking::Sender<BTreeMap<i32, i64>>,
+    },
+    Failed(Fault),
+}
+
+/// What both sides see.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// What may be committed, of which assignment.
+    committable: Mutex<(u64, BTreeMap<i32, i64>)>,
+}
+
+impl Shared {
+    pub(super) fn set_committable(&self, epoch: u64, offsets: BTreeMap<i32, i64>) {
+        *self.committable.lock().unwrap_or_else(PoisonError::into_inner) = (epoch, offsets);
+    }
+
+    fn committable(&self, epoch: u64) -> BTreeMap<i32, i64> {
+        let committable = self.committable.lock().unwrap_or_else(PoisonError::into_inner);
+        if committable.0 == epoch { committable.1.clone() } else { BTreeMap::new() }
+    }
+}
+
+pub(super) struct Feed {
+    member: Member,
+    settings: WindowSettings,
+    metrics: WindowMetrics,
+    records: mpsc::Sender<(Ticket, OwnedRecord)>,
+    control: mpsc::UnboundedSender<Control>,
+    shared: Arc<Shared>,
+    /// Set when the window has finished: commit and leave.
+    finished: CancellationToken,
+    epoch: u64,
+    kept: VecDeque<(Ticket, OwnedRecord)>,
+    flow: Flow,
+    committed: BTreeMap<i32, i64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Reading,
+    Paused,
+}
+
+/// The channels and signals between the two sides.
+pub(super) struct Links {
+    pub(super) records: mpsc::Sender<(Ticket, OwnedRecord)>,
+    pub(super) control: mpsc::UnboundedSender<Control>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) finished: CancellationToken,
+}
+
+impl Feed {
+    pub(super) fn new(
+        connection: &Connection,
+        settings: &WindowSettings,
+        metrics: &WindowMetrics,
+        links: Links,
+    ) -> Result<Self, Fault> {
+        let member =
+            Member::join(connection, "window", crate::settings::Consumer::WindowGroup { group: &settings.group })?;
+        member.subscribe(std::slice::from_ref(&settings.topic))?;
+        Ok(Self {
+            member,
+            settings: settings.clone(),
+            metrics: metrics.clone(),
+            records: links.records,
+            control: links.control,
+            shared: links.shared,
+            finished: links.finished,
+            epoch: 0,
+            kept: VecDeque::new(),
+            flow: Flow::Reading,
+            committed: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+        let mut last_commit = Instant::now();
+        while !self.finished.is_cancelled() {
+            match self.turn() {
+                Ok(()) => backoff.reset(),
+                Err(fault @ Fault::Retry { .. }) => {
+                    self.metrics.errors.with_label_values(&["poll"]).inc();
+                    tracing::warn!(%fault, topic = self.settings.topic, "window");
+                    backoff.wait(&self.finished);
+                }
+                Err(fault @ Fault::Fatal { .. }) => {
+                    let _ = self.control.send(Control::Failed(fault));
+                    return;
+                }
+            }
+            if last_commit.elapsed() >= COMMIT_INTERVAL {
+                self.commit(self.shared.committable(self.epoch));
+                last_commit = Instant::now();
+            }
+        }
+        self.commit(self.shared.committable(self.epoch));
+    }
+
+    fn turn(&mut self) -> Result<(), Fault> {
+        while let Some(event) = self.member.event() {
+            match event {
+                Event::Assigned(partitions) => {
+                    let (positions, _) = self.member.positions(&partitions, self.settings.start)?;
+                    self.epoch += 1;
+                    self.member.begin(&positions)?;
+                    self.metrics.rebalances.inc();
+                    // A position that nobody committed yet is committed now, so that it stays where it is.
+                    self.committed = positions.iter().map(|at| (at.partition, -1)).collect();
+                    let fixed = positions.iter().map(|at| (at.partition, at.position)).collect();
+                    self.commit(fixed);
+                }
+                Event::Revoked => {
+                    let committable = self.hand_back();
+                    self.commit(committable);
+                    self.kept.clear();
+                    self.flow = Flow::Reading;
+                    self.member.end()?;
+                }
+            }
+            self.member.done();
+        }
+        self.hand_over()?;
+        match self.member.consumer().poll(if self.kept.is_empty() { POLL } else { Duration::from_millis(2) }) {
+            Some(Ok(message)) => {
+                let record = OwnedRecord::from_message(&message);
+                drop(message);
+                let ticket = Ticket { epoch: self.epoch, partition: record.partition, offset: record.offset };
+                self.kept.push_back((ticket, record));
+                self.hand_over()
+            }
+            Some(Err(error)) if is_position_lost(&error) => {
+                // Leaving and joining again finds the earliest record that is kept, and says what is gone.
+                let _ = self.member.subscribe(&[]);
+                self.member.subscribe(std::slice::from_ref(&self.settings.topic))?;
+                Err(Fault::retry("poll", error))
+            }
+            Some(Err(error)) => match classify(&error) {
+                Exit::Retry | Exit::Abort => {
+                    self.metrics.errors.with_label_values(&["poll"]).inc();
+                    tracing::debug!(%error, topic = self.settings.topic, "poll");
+                    Ok(())
+                }
+                Exit::Fatal => Err(Fault::fatal("poll", error)),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Moves records to the window as far as it has room. The consumer is polled on in any case, so that the group does
+    /// not lose this member over a slow subscriber.
+    fn hand_over(&mut self) -> Result<(), Fault> {
+        while let Some(next) = self.kept.pop_front() {
+            match self.records.try_send(next) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(next)) => {
+                    self.kept.push_front(next);
+                    break;
+                }
+                // The window has ended; `finished` follows.
+                Err(mpsc::error::TrySendError::Closed(_)) => return Ok(()),
+            }
+        }
+        let wanted = match self.flow {
+            Flow::Reading if self.kept.len() >= KEPT_RECORDS => Flow::Paused,
+            Flow::Paused if self.kept.is_empty() => Flow::Reading,
+            same => same,
+        };
+        if wanted != self.flow {
+            self.flow = wanted;
+            let consumer = self.member.consumer();
+            let all = consumer.assignment().map_err(|error| Fault::retry("list the assigned partitions", error))?;
+            match wanted {
+                Flow::Paused => consumer.pause(&all),
+                Flow::Reading => consumer.resume(&all),
+            }
+            .map_err(|error| Fault::retry("pause or resume", error))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the window to finish with this assignment.
+    fn hand_back(&self) -> BTreeMap<i32, i64> {
+        let (sender, receiver) = blocking::channel();
+        if self.control.send(Control::Revoked { epoch: self.epoch, committable: sender }).is_err() {
+            return self.shared.committable(self.epoch);
+        }
+        receiver.recv_timeout(HAND_BACK_TIMEOUT).unwrap_or_else(|_| self.shared.committable(self.epoch))
+    }
+
+    /// What cannot be committed is delivered again by whoever has the partition next: counted, not fatal.
+    fn commit(&mut self, offsets: BTreeMap<i32, i64>) {
+        let new = |(partition, offset): &(&i32, &i64)| self.committed.get(*partition).is_some_and(|at| at < *offset);
+        let new: BTreeMap<i32, i64> = offsets.iter().filter(new).map(|(&p, &o)| (p, o)).collect();
+        if new.is_empty() {
+            return;
+        }
+        let list = offset_list(new.iter().map(|(&partition, &o)| (self.settings.topic.as_str(), partition, o)));
+        let done = list.map_err(Fault::from).and_then(|list| {
+            let commit = self.member.consumer().commit(&list, CommitMode::Sync);
+            commit.map_err(|error| Fault::retry("commit offsets", error))
+        });
+        match done {
+            Ok(()) => self.committed.extend(new),
+            Err(fault) => {
+                self.metrics.errors.with_label_values(&["commit"]).inc();
+                tracing::warn!(%fault, topic = self.settings.topic, "offsets not committed");
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The transactional loop: each input once in the output, whatever happens between.
+
+use std::time::Duration;
+
+use freshet_core::Fault;
+use freshet_kafka::Connection;
+use freshet_kafka::admin;
+use freshet_kafka::transactional::LoopSettings;
+use freshet_testkit::{Broker, BrokerSettings};
+
+use crate::copy::{Copy, Running};
+use crate::support::*;
+
+fn settings(name: &str, instance: &str) -> LoopSettings {
+    LoopSettings { batch_records: 100, ..LoopSettings::new(name, name, instance) }
+}
+
+#[test]
+fn once_each_in_spite_of_aborts_and_a_restart() {
+    let (input, output) = (topic("in", &[]), topic("out", &[]));
+    publish(&input, 0..3_000);
+    let name = unique("aborts");
+    let mut calls = 0;
+    let stage = Copy::new(&input, &output).injecting(move |_| {
+        calls += 1;
+        if calls % 571 == 0 { Err(Fault::retry("injected", "the world is at fault")) } else { Ok(()) }
+    });
+    let first = Running::start(stage, connection(), settings(&name, "0"));
+    eventually("half is copied", 60, || first.committed() >= 1_500 || first.has_ended());
+    let aborts = first.metrics.aborts.with_label_values(&["stage"]).get();
+    first.stop().unwrap();
+    assert!(aborts > 0);
+
+    publish(&input, 3_000..4_000);
+    let second = Running::start(Copy::new(&input, &output), connection(), settings(&name, "0"));
+    eventually("all is copied", 60, || is_caught_up(&connection(), &name, &input) || second.has_ended());
+    second.stop().unwrap();
+    assert_books(&output, 0..4_000);
+}
+
+#[test]
+fn once_each_while_instances_come_and_go() {
+    let (input, output) = (topic("in", &[]), topic("out", &[]));
+    let name = unique("rebalance");
+    let slow = |input: &str, output: &str| {
+        // A transaction is open most of the time.
+        Copy::new(input, output).injecting(|record| {
+            if record.offset % 40 == 0 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok(())
+        })
+    };
+    let publisher = {
+        let input = input.clone();
+        std::thread::spawn(move || {
+            for part in 0..20 {
+                publish(&input, part * 200..(part + 1) * 200);
+            }
+        })
+    };
+    let first = Running::start(slow(&input, &output), connection(), settings(&name, "0"));
+    eventually("the first works", 30, || first.committed() > 0 || first.has_ended());
+    let mut by_others = 0;
+    for _ in 0..3 {
+        let other = Running::start(slow(&input, &output), connection(), settings(&name, "1"));
+        eventually("the other has its share", 60, || {
+            other.seen.assigned.load(std::sync::atomic::Ordering::Relaxed) > 0 || other.has_ended()
+        });
+        by_others += other.committed();
+        other.stop().unwrap();
+    }
+    publisher.join().unwrap();
+    let last = Running::start(slow(&input, &output), connection(), settings(&name, "1"));
+    let total = |last: &Running| by_others + first.committed() + last.committed();
+    eventually("all is copied", 60, || total(&last) >= 4_000 - 200 || first.has_ended() || last.has_ended());
+    eventually("nothing is left", 60, || {
+        is_caught_up(&connection(), &name, &input) || first.has_ended() || last.has_ended()
+    });
+    assert!(first.metrics.rebalances.get() >= 4, "{}", first.metrics.rebalances.get());
+    last.stop().unwrap();
+    first.stop().unwrap();
+    assert_books(&output, 0..4_000);
+}
+
+#[test]
+fn a_zombie_is_fenced_and_stops() {
+    let (input, output) = (topic("in", &[]), topic("out", &[]));
+    let name = unique("zombie");
+    publish(&input, 0..500);
+    let zombie = Running::start(Copy::new(&input, &output), connection(), settings(&name, "0"));
+    eventually("the first works", 30, || zombie.committed() == 500 || zombie.has_ended());
+    let successor = Running::start(Copy::new(&input, &output), connection(), settings(&name, "0"));
+    eventually("the successor is in the group", 30, || {
+        successor.seen.assigned.load(std::sync::atomic::Ordering::Relaxed) > 0 || successor.has_ended()
+    });
+    publish(&input, 500..1_000);
+    let fault = zombie.end().unwrap_err().to_string();
+    assert!(fault.contains("another instance works under the same name"), "{fault}");
+    eventually("the successor has done the rest", 60, || {
+        is_caught_up(&connection(), &name, &input) || successor.has_ended()
+    });
+    successor.stop().unwrap();
+    assert_books(&output, 0..1_000);
+}
+
+/// A pause longer than the transaction's time-out looks to the client like a successor; it must not end the service.
+#[test]
+fn a_transaction_that_the_broker_gave_up_is_done_again() {
+    let (input, output) = (topic("in", &[]), topic("out", &[]));
+    let name = unique("paused");
+    publish(&input, 0..200);
+    let mut paused = false;
+    let stage = Copy::new(&input, &output).injecting(move |record| {
+        if record.offset == 20 && !std::mem::replace(&mut paused, true) {
+            std::thread::sleep(Duration::from_secs(22));
+        }
+        Ok(())
+    });
+    let running = Running::start(stage, connection(), settings(&name, "0"));
+    eventually("all is copied", 90, || running.committed() == 200 || running.has_ended());
+    assert_eq!(running.metrics.aborts.with_label_values(&["expired"]).get(), 1);
+    running.stop().unwrap();
+    assert_books(&output, 0..200);
+}
+
+#[test]
+fn an_output_that_no_topic_takes_is_set_aside_with_a_note() {
+    let input = topic("in", &[("max.message.bytes", "200000")]);
+    let output = topic("out", &[("max.message.bytes", "20000")]);
+    let unassigned = freshet_kafka::admin::TopicSpec {
+        name: "reject.unassigned".to_owned(),
+        partitions: PARTITIONS,
+        may_grow: true,
+        settings: Default::default(),
+    };
+    admin::ensure_topics(&connection(), &[unassigned]).unwrap();
+    let name = unique("large");
+    publish(&input, 0..100);
+    // The number stays readable, in as many digits as the topic does not take.
+    let large = "0".repeat(100_000) + "100";
+    let producer = plain_producer(&connection());
+    let record = rdkafka::producer::BaseRecord::to(&input).partition(0).key("k0").payload(&large);
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    rdkafka::producer::Producer::flush(&producer, Duration::from_secs(10)).unwrap();
+    // Compressible: the limit is on what is written, so the producer must not compress.
+    let mut plain = connection();
+    plain.extra.insert("compression.type".to_owned(), "none".to_owned());
+    let running = Running::start(Copy::new(&input, &output), plain, settings(&name, "0"));
+    eventually("all is done", 60, || running.committed() == 101 || running.has_ended());
+    let unwritable = running.metrics.records.with_label_values(&["unwritable"]).get();
+    running.stop().unwrap();
+    assert_eq!(unwritable, 1);
+    assert_books(&output, 0..100);
+    let notes = read_all("reject.unassigned");
+    let note = notes
+        .values()
+        .flatten()
+        .find(|note| note.header_str("freshet_rejected_from") == Some(&format!("{input}/0/26")));
+    let note = note.unwrap_or_else(|| panic!("no note among {notes:?}"));
+    assert!(note.header_str("freshet_violations").unwrap().contains("envelope.size"));
+}
+
+/// The broker is killed in the middle and comes back: transactions that it gave up are done again, nothing twice.
+#[test]
+fn once_each_though_the_broker_dies() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(BrokerSettings::new(folder.path())).unwrap();
+    let here = Connection::to(broker.bootstrap());
+    let (input, output) = (topic_on(&here, "in", &[]), topic_on(&here, "out", &[]));
+    let name = unique("outage");
+    publish_on(&here, &input, 0..2_000);
+    let stage = Copy::new(&input, &output).injecting(|record| {
+        if record.offset % 10 == 0 {
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        Ok(())
+    });
+    let running = Running::start(stage, here.clone(), settings(&name, "0"));
+    for share in [300, 900] {
+        eventually("a share is copied", 300, || running.committed() >= share || running.has_ended());
+        broker.kill();
+        broker.restart().unwrap();
+    }
+    publish_on(&here, &input, 2_000..2_200);
+    // Far more than it should take. Recovery was seen to wait for over a minute in sending the offsets; the cause is open.
+    eventually("all is copied", 300, || is_caught_up(&here, &name, &input) || running.has_ended());
+    running.stop().unwrap();
+    assert_books_on(&here, &output, 0..2_200);
+}

@@ -1,0 +1,150 @@
+//! Apache Kafka in KRaft mode as a child process: the same program as in production, on loopback, on free ports, with a
+//! data folder that the next start continues.
+
+mod checks;
+mod cluster;
+mod jars;
+mod properties;
+mod shared;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+pub use checks::Missing;
+use cluster::Cluster;
+
+/// How the broker is started. Everything has a default except the folder.
+#[derive(Debug, Clone)]
+pub struct BrokerSettings {
+    /// Configuration, log and data. Made where it does not exist; continued where it does.
+    pub data_dir: PathBuf,
+    /// 1 or 3. Fixed at the first start of a data folder.
+    pub brokers: u8,
+    /// `-Xmx` of each broker.
+    pub heap: String,
+    /// The first of `2 × brokers` ports; free ones are chosen where none is given.
+    pub port_base: Option<u16>,
+    /// For tests: compiles less eagerly (starts faster, runs slower), is killed at the end and its folder removed.
+    pub throwaway: bool,
+}
+
+impl BrokerSettings {
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), brokers: 1, heap: "512m".to_owned(), port_base: None, throwaway: false }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    #[error("the data folder {} is in use by another freshet; stop that one or give --data another folder", .0.display())]
+    InUse(PathBuf),
+    #[error("the data folder {} was made with {made} broker(s), not {asked}; use --brokers {made} or another folder", folder.display())]
+    Count { folder: PathBuf, made: u8, asked: u8 },
+    #[error("{doing} {}: {source}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("could not get Apache Kafka through mvn: {0}")]
+    Resolve(String),
+    #[error("the broker did not start: {reason} (its log: {})", log.display())]
+    Start { reason: String, log: PathBuf },
+}
+
+/// A running cluster of one or three brokers. Ended when dropped, and also when this process ends in any other way.
+#[derive(Debug)]
+pub struct Broker {
+    cluster: Cluster,
+}
+
+impl Broker {
+    /// Checks what is needed, resolves the jars at the first time, starts, waits until clients are served. Blocking.
+    pub fn start(settings: BrokerSettings) -> Result<Self, BrokerError> {
+        let mut broker = Self { cluster: Cluster::prepare(settings)? };
+        broker.launch()?;
+        Ok(broker)
+    }
+
+    /// One broker for all tests of a process, ended with the process. Panics where it cannot be started: a test cannot
+    /// go on without it, and must not pass without it.
+    pub fn shared() -> &'static Broker {
+        shared::shared()
+    }
+
+    /// `host:port`, separated by commas.
+    pub fn bootstrap(&self) -> String {
+        self.cluster.bootstrap()
+    }
+
+    pub fn brokers(&self) -> u8 {
+        self.cluster.settings().brokers
+    }
+
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.cluster.settings().data_dir
+    }
+
+    /// The process ids, for measuring.
+    pub fn pids(&self) -> Vec<u32> {
+        self.cluster.pids()
+    }
+
+    /// True while every broker's process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.cluster.is_running()
+    }
+
+    /// In good order: SIGTERM, then SIGKILL after a limit.
+    pub fn stop(&mut self) {
+        self.cluster.stop();
+    }
+
+    /// SIGKILL to all brokers.
+    pub fn kill(&mut self) {
+        self.cluster.kill();
+    }
+
+    /// SIGKILL to one broker, counted from 0.
+    pub fn kill_one(&mut self, index: usize) {
+        self.cluster.kill_one(index);
+    }
+
+    /// Starts what was stopped or killed, on the same ports and data.
+    pub fn restart(&mut self) -> Result<(), BrokerError> {
+        self.launch()
+    }
+
+    fn launch(&mut self) -> Result<(), BrokerError> {
+        self.cluster.spawn_missing()?;
+        let deadline = Instant::now() + Duration::from_secs(90);
+        loop {
+            if let Some(reason) = self.cluster.failure() {
+                self.cluster.kill();
+                return Err(reason);
+            }
+            if self.cluster.answers() && self.members() == usize::from(self.brokers()) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                self.cluster.kill();
+                return Err(BrokerError::Start {
+                    reason: "no answer for 90 s".to_owned(),
+                    log: self.cluster.log_file(0),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// How many brokers the cluster says it has that serve clients.
+    fn members(&self) -> usize {
+        let consumer: Result<BaseConsumer, _> = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .set_log_level(RDKafkaLogLevel::Emerg)
+            .create();
+        let Ok(consumer) = consumer else { return 0 };
+        consumer.fetch_metadata(None, Duration::from_secs(2)).map_or(0, |metadata| metadata.brokers().len())
+    }
+}

@@ -1,0 +1,119 @@
+//! The broker's configuration. Small counts of internal partitions and no rebalance delay make it quick on one
+//! machine; nothing that correctness rests on differs from a cluster's.
+
+use std::fmt::Write;
+use std::path::Path;
+
+/// The ports of one node, both on loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Ports {
+    pub broker: u16,
+    pub controller: u16,
+}
+
+/// `server.properties` of node `index` (from 0).
+pub(super) fn server(index: usize, ports: &[Ports], folder: &Path) -> String {
+    let node = index + 1;
+    let Ports { broker, controller } = ports[index];
+    let voters: Vec<String> = ports
+        .iter()
+        .enumerate()
+        .map(|(voter, ports)| format!("{}@127.0.0.1:{}", voter + 1, ports.controller))
+        .collect();
+    let replicas = if ports.len() >= 3 { 3 } else { 1 };
+    let in_sync = if replicas == 3 { 2 } else { 1 };
+    let mut text = String::from("# Written by freshet at every start.\n");
+    let mut set = |name: &str, value: &dyn std::fmt::Display| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name}={value}");
+    };
+    set("process.roles", &"broker,controller");
+    set("node.id", &node);
+    set("controller.quorum.voters", &voters.join(","));
+    set("controller.listener.names", &"CONTROLLER");
+    set("inter.broker.listener.name", &"PLAINTEXT");
+    set("listeners", &format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}"));
+    set("advertised.listeners", &format!("PLAINTEXT://127.0.0.1:{broker}"));
+    set("listener.security.protocol.map", &"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT");
+    set("log.dirs", &folder.join("data").display());
+
+    // Topics come from the catalogue only: a misspelt name must fail.
+    set("auto.create.topics.enable", &false);
+    set("num.partitions", &1);
+    set("default.replication.factor", &replicas);
+    set("min.insync.replicas", &in_sync);
+    set("unclean.leader.election.enable", &false);
+    set("compression.type", &"producer");
+
+    set("offsets.topic.num.partitions", &4);
+    set("offsets.topic.replication.factor", &replicas);
+    set("transaction.state.log.num.partitions", &4);
+    set("transaction.state.log.replication.factor", &replicas);
+    set("transaction.state.log.min.isr", &in_sync);
+    set("share.coordinator.state.topic.num.partitions", &1);
+    set("share.coordinator.state.topic.replication.factor", &replicas);
+    set("share.coordinator.state.topic.min.isr", &in_sync);
+
+    set("group.initial.rebalance.delay.ms", &0);
+    // Tests of lost members need sessions shorter than the usual least of 6 s.
+    set("group.min.session.timeout.ms", &1000);
+    // A transaction that was left open holds readers back until it is aborted: look for such every second, not every 10.
+    set("transaction.abort.timed.out.transaction.cleanup.interval.ms", &1000);
+    set("transaction.max.timeout.ms", &60_000);
+
+    // One machine, not a rack of them.
+    set("num.network.threads", &2);
+    set("num.io.threads", &4);
+    set("background.threads", &2);
+    set("num.recovery.threads.per.data.dir", &2);
+    set("log.cleaner.threads", &1);
+    set("log.cleaner.dedupe.buffer.size", &16_000_000);
+    set("controlled.shutdown.max.retries", &1);
+    text
+}
+
+/// `log4j2.properties`: one rolling file, warnings of the noisy parts only.
+pub(super) fn log4j(folder: &Path) -> String {
+    let file = folder.join("log/server.log");
+    format!(
+        "status = error\n\
+         appender.file.type = RollingFile\n\
+         appender.file.name = file\n\
+         appender.file.fileName = {file}\n\
+         appender.file.filePattern = {file}.%i\n\
+         appender.file.layout.type = PatternLayout\n\
+         appender.file.layout.pattern = %d{{ISO8601}} %p %c{{1}}: %m%n\n\
+         appender.file.policies.type = Policies\n\
+         appender.file.policies.size.type = SizeBasedTriggeringPolicy\n\
+         appender.file.policies.size.size = 20MB\n\
+         appender.file.strategy.type = DefaultRolloverStrategy\n\
+         appender.file.strategy.max = 3\n\
+         rootLogger.level = info\n\
+         rootLogger.appenderRef.file.ref = file\n\
+         logger.config.name = org.apache.kafka.common.config\n\
+         logger.config.level = warn\n",
+        file = file.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_nodes_name_each_other_and_keep_two_in_sync() {
+        let ports: Vec<Ports> = (0..3).map(|i| Ports { broker: 9000 + i, controller: 9100 + i }).collect();
+        let text = server(1, &ports, Path::new("/d/node-2"));
+        for line in [
+            "node.id=2",
+            "controller.quorum.voters=1@127.0.0.1:9100,2@127.0.0.1:9101,3@127.0.0.1:9102",
+            "listeners=PLAINTEXT://127.0.0.1:9001,CONTROLLER://127.0.0.1:9101",
+            "min.insync.replicas=2",
+            "transaction.state.log.replication.factor=3",
+            "log.dirs=/d/node-2/data",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        assert!(server(0, &ports[..1], Path::new("/d")).contains("\nmin.insync.replicas=1\n"));
+    }
+}

@@ -1,0 +1,87 @@
+//! An ordinary `read_committed` consumer.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+
+/// A record as a reader has it, owned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    pub topic: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub key: Vec<u8>,
+    /// None: a delete.
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, String)>,
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Received {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+pub struct Consumer {
+    inner: BaseConsumer,
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer").finish_non_exhaustive()
+    }
+}
+
+impl Consumer {
+    /// Reads these topics from their beginning, or from where the group was.
+    pub fn new(bootstrap: &str, group: &str, topics: &[&str]) -> Result<Self, KafkaError> {
+        let inner: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap)
+            .set("group.id", group)
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", "earliest")
+            .set("enable.auto.commit", "false")
+            .set("fetch.wait.max.ms", "50")
+            .set("topic.metadata.refresh.interval.ms", "1000")
+            .set("queued.max.messages.kbytes", "8192")
+            .set_log_level(RDKafkaLogLevel::Error)
+            .create()?;
+        inner.subscribe(topics)?;
+        Ok(Self { inner })
+    }
+
+    /// The next record, or None where none came in time. Blocking.
+    pub fn next(&self, limit: Duration) -> Result<Option<Received>, KafkaError> {
+        match self.inner.poll(limit) {
+            None => Ok(None),
+            Some(Ok(message)) => Ok(Some(owned(&message))),
+            Some(Err(error)) => Err(error),
+        }
+    }
+
+    /// Stores how far it read, so that the group goes on from here.
+    pub fn commit(&self) -> Result<(), KafkaError> {
+        self.inner.commit_consumer_state(CommitMode::Async)
+    }
+}
+
+fn owned(message: &BorrowedMessage<'_>) -> Received {
+    let text = |value: Option<&[u8]>| String::from_utf8_lossy(value.unwrap_or_default()).into_owned();
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
+    });
+    Received {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key().unwrap_or_default().to_vec(),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers,
+        timestamp_ms: message.timestamp().to_millis(),
+    }
+}

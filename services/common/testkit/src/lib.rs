@@ -1,0 +1,12 @@
+//! What stands around the bus on one machine: a real Apache Kafka and a private PostgreSQL as child processes, for
+//! `freshet up` and for tests, and the plain clients that departments would use. Beside `freshet-kafka` the only crate
+//! that depends on `rdkafka`; it uses nothing of the bus itself.
+
+pub mod broker;
+pub mod departments;
+pub mod limit;
+pub mod memory;
+pub mod postgres;
+pub mod supervised;
+
+pub use broker::{Broker, BrokerError, BrokerSettings};
