@@ -1,0 +1,110 @@
+//! From a folder of files to the bus. These functions block.
+
+use std::path::Path;
+
+use freshet_catalog_model::compiled::{CompiledDataset, CompiledView};
+use freshet_catalog_model::{Catalog, ChangeSet, Diagnostic, SourceCatalog, plan, yaml};
+use freshet_kafka::{Connection, admin, catalog};
+use freshet_mapping::{Mapper, MapperError};
+use serde::{Serialize, Serializer};
+
+use crate::Error;
+
+/// Reads and checks a folder, without a bus.
+///
+/// # Errors
+/// Every mistake of every file, and what a bus without a catalogue would refuse.
+pub fn validate(dir: &Path) -> Result<SourceCatalog, Error> {
+    let source = yaml::load(dir).map_err(Error::Refused)?;
+    plan(&source, &Catalog::default())?;
+    Ok(source)
+}
+
+/// What an apply would change.
+pub fn diff(connection: &Connection, dir: &Path) -> Result<ChangeSet, Error> {
+    let source = yaml::load(dir).map_err(Error::Refused)?;
+    plan(&source, &catalog::read_once(connection)?)
+}
+
+/// The difference, which every service can work with: what only the compilers can refuse is refused here, not by a
+/// service that stops.
+fn plan(source: &SourceCatalog, current: &Catalog) -> Result<ChangeSet, Error> {
+    let changes = plan::diff(source, current).map_err(Error::Refused)?;
+    let mut refused = Vec::new();
+    for (id, files) in &source.datasets {
+        let place = files.mapping_at.clone();
+        let dataset = match CompiledDataset::compile(changes.after(), id) {
+            Ok(dataset) => dataset,
+            Err(error) => {
+                refused.push(Diagnostic::new(place, error.to_string(), "mend the dataset or its schema"));
+                continue;
+            }
+        };
+        for view in changes.after().views.values().filter(|view| view.dataset == *id) {
+            if let Err(error) = CompiledView::compile(changes.after(), &dataset, &view.id) {
+                let mend = "mend the grants that read this view";
+                refused.push(Diagnostic::new(place.clone(), error.to_string(), mend));
+            }
+        }
+        if files.dataset.mapping.is_some()
+            && let Err(MapperError(problems)) = Mapper::compile(&dataset)
+        {
+            let refuse = |problem| Diagnostic::new(place.clone(), problem, "mend the mapping (docs/catalogue.md)");
+            refused.extend(problems.into_iter().map(refuse));
+        }
+    }
+    if refused.is_empty() { Ok(changes) } else { Err(Error::Refused(refused)) }
+}
+
+/// Makes the bus's catalogue what the folder says: first the topics, then all entries in one transaction, so that whoever
+/// follows the catalogue finds the topics that it names. With `dry_run`, only says what it would do. Running it again
+/// changes nothing.
+///
+/// # Errors
+/// [`Error::Refused`] before anything was changed. Topics that were made before a later error stay, and do no harm.
+pub fn apply(connection: &Connection, dir: &Path, dry_run: bool) -> Result<Report, Error> {
+    let changes = diff(connection, dir)?;
+    let mut report = Report { changes, dry_run, created: Vec::new(), altered: Vec::new() };
+    if dry_run {
+        return Ok(report);
+    }
+    // Also where nothing changes: a topic that somebody deleted or altered by hand is mended.
+    let ensured = admin::ensure_topics(connection, &report.changes.topics())?;
+    report.created = ensured.created;
+    report.altered = ensured.altered;
+    report.altered.extend(ensured.grown);
+    report.altered.sort();
+    report.altered.dedup();
+    catalog::write(connection, &report.changes.puts(), &report.changes.removals())?;
+    Ok(report)
+}
+
+/// What an apply did, or would do.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(serialize_with = "as_lines")]
+    pub changes: ChangeSet,
+    pub dry_run: bool,
+    /// Topics.
+    pub created: Vec<String>,
+    /// Topics.
+    pub altered: Vec<String>,
+}
+
+fn as_lines<S: Serializer>(changes: &ChangeSet, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(changes.lines())
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.changes)?;
+        match (self.dry_run, self.changes.is_empty()) {
+            (true, _) => writeln!(f, "Nothing was changed: this was a dry run."),
+            (false, true) if self.created.is_empty() && self.altered.is_empty() => Ok(()),
+            (false, _) => {
+                let (created, altered) = (self.created.len(), self.altered.len());
+                writeln!(f, "Applied. {created} topics created, {altered} altered.")
+            }
+        }
+    }
+}

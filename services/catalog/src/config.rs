@@ -1,0 +1,31 @@
+//! The service's settings. Defaults and their meaning: `defaults.toml`.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// The text of the defaults: the section `catalog`.
+pub const DEFAULTS: &str = include_str!("../defaults.toml");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub listen: SocketAddr,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        match freshet_runtime::config::section(DEFAULTS, "catalog") {
+            Ok(config) => config,
+            Err(error) => unreachable!("defaults.toml is tested: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_defaults_are_settings() {
+        assert!(super::Config::default().listen.ip().is_loopback());
+    }
+}

@@ -1,0 +1,16 @@
+//! The control plane: `apply` makes the bus's catalogue what a folder of files says; the service shows it to clients, as a
+//! Confluent Schema Registry (read only) and as plain JSON. It decides nothing about events.
+
+mod apply;
+mod config;
+mod error;
+mod metrics;
+mod registry;
+mod routes;
+mod service;
+
+pub use apply::{Report, apply, diff, validate};
+pub use config::{Config, DEFAULTS};
+pub use error::Error;
+pub use routes::{Source, router};
+pub use service::run;

@@ -1,0 +1,71 @@
+//! The service: wiring only.
+
+use std::sync::Arc;
+
+use freshet_kafka::Connection;
+use freshet_kafka::catalog::{self, CatalogHandle, State};
+use freshet_runtime::Context;
+
+use crate::metrics::Metrics;
+use crate::{Config, Error, router};
+
+/// Serves until `context.stop`. Not ready before the catalogue was read to its end (P10); until then every answer is 503.
+pub async fn run(config: Config, connection: Connection, context: Context) -> Result<(), Error> {
+    let latch = context.readiness.wait_for("catalogue");
+    let metrics = Metrics::register(&context.registry)?;
+    let listen = |source| Error::Listen { address: config.listen, source };
+    let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(listen)?;
+    let handle = catalog::follow(&connection, context.stop.clone())?;
+    let source = {
+        let handle = handle.clone();
+        Arc::new(move || handle.is_ready().then(|| handle.current()))
+    };
+    let app = router(source, Some(metrics.requests.clone()));
+    let stop = context.stop.clone();
+    let server = async move {
+        axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await.map_err(Error::Serve)
+    };
+    tracing::info!(listen = %config.listen, "catalogue served");
+    tokio::select! {
+        served = server => served,
+        watched = watch(handle, latch, metrics, &context) => watched,
+    }
+}
+
+/// Keeps the gauges; ends only where the catalogue can no longer be followed.
+async fn watch(
+    handle: CatalogHandle,
+    latch: freshet_runtime::Latch,
+    metrics: Metrics,
+    context: &Context,
+) -> Result<(), Error> {
+    let mut latch = Some(latch);
+    let mut changes = handle.changes();
+    loop {
+        let state = *changes.borrow_and_update();
+        match state {
+            State::Reading => {}
+            State::Ready { revision } => {
+                let snapshot = handle.current();
+                let catalog = &snapshot.catalog;
+                for (kind, count) in [
+                    ("department", catalog.departments.len()),
+                    ("dataset", catalog.datasets.len()),
+                    ("schema", catalog.schemas.len()),
+                    ("grant", catalog.grants.len()),
+                    ("view", catalog.views.len()),
+                ] {
+                    metrics.entries.with_label_values(&[kind]).set(count as i64);
+                }
+                metrics.revision.set(revision as i64);
+                drop(latch.take());
+            }
+            State::Failed => return Ok(handle.check()?),
+        }
+        if changes.changed().await.is_err() {
+            // The follower ended: because of the stop, which the server obeys by itself, or by a fault.
+            context.stop.cancelled().await;
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A view record as its subscriber reads it outside of Kafka: CloudEvents 1.0, structured JSON
+//! (`application/cloudevents+json`), the same for a webhook's body, a pull response and a server-sent event.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use freshet_avro::{Plan, framing};
+use freshet_core::headers;
+use freshet_kafka::OwnedRecord;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+pub const CLOUDEVENTS_JSON: &str = "application/cloudevents+json";
+
+/// Why a view record cannot be shown. None of these is the subscriber's fault, and none is skipped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The catalogue snapshot may be a moment behind the record.
+    #[error("schema {0} is not in the catalogue yet")]
+    SchemaUnknown(u32),
+    #[error("schema {id}: {reason}")]
+    Schema { id: u32, reason: String },
+    #[error("partition {partition} offset {offset}: {reason}")]
+    Malformed { partition: i32, offset: i64, reason: String },
+}
+
+/// The compiled schemas of the views, by schema id. A schema id never changes its meaning, so nothing expires.
+pub struct Schemas {
+    lookup: Box<dyn Fn(u32) -> Option<String> + Send + Sync>,
+    compiled: Mutex<HashMap<u32, Arc<Plan>>>,
+}
+
+impl std::fmt::Debug for Schemas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Schemas").finish_non_exhaustive()
+    }
+}
+
+impl Schemas {
+    /// `lookup` gives the text of a schema by its id, from the live catalogue.
+    pub fn new(lookup: impl Fn(u32) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { lookup: Box::new(lookup), compiled: Mutex::new(HashMap::new()) }
+    }
+
+    fn plan(&self, id: u32) -> Result<Arc<Plan>, EventError> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = compiled.get(&id) {
+            return Ok(Arc::clone(plan));
+        }
+        let text = (self.lookup)(id).ok_or(EventError::SchemaUnknown(id))?;
+        let plan = Plan::compile(&text).map_err(|error| EventError::Schema { id, reason: error.to_string() })?;
+        let plan = Arc::new(plan);
+        compiled.insert(id, Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// The data of the record, or `None` for a delete.
+    pub fn data(&self, record: &OwnedRecord) -> Result<Option<Value>, EventError> {
+        let Some(value) = &record.value else { return Ok(None) };
+        let malformed =
+            |reason: String| EventError::Malformed { partition: record.partition, offset: record.offset, reason };
+        let (id, datum) = framing::split(value).map_err(|error| malformed(error.to_string()))?;
+        let data = freshet_avro::json::decode(&*self.plan(id)?, datum)
+            .map_err(|violations| malformed(violations.first().map_or_else(String::new, ToString::to_string)))?;
+        Ok(Some(data))
+    }
+
+    /// The record as a CloudEvents object.
+    ///
+    /// Every `ce_` header becomes the attribute of that name. Beside them: `partitionkey` (CloudEvents extension: the
+    /// entity's key), `operation` (`upsert` or `delete`), `removal` (why a row is removed: `deleted` or `left_filter`)
+    /// and `publishedat` (when the bus took the event). `data` is null for a delete.
+    pub fn cloudevent(&self, record: &OwnedRecord) -> Result<Map<String, Value>, EventError> {
+        let mut event = Map::new();
+        event.insert("specversion".to_owned(), "1.0".into());
+        for (name, value) in &record.headers {
+            if let (Some(attribute), Ok(text)) = (name.strip_prefix("ce_"), std::str::from_utf8(value)) {
+                event.insert(attribute.to_owned(), text.into());
+            }
+        }
+        event.insert("datacontenttype".to_owned(), "application/json".into());
+        if let Some(key) = key_text(record) {
+            event.entry("partitionkey").or_insert_with(|| key.into());
+        }
+        if let Some(at) = published_at(record) {
+            event.insert("publishedat".to_owned(), at.to_string().into());
+        }
+        let data = self.data(record)?;
+        event.insert("operation".to_owned(), if data.is_some() { "upsert" } else { "delete" }.into());
+        if data.is_none()
+            && let Some(reason) = record.header_str(headers::REMOVAL)
+        {
+            event.insert("removal".to_owned(), reason.into());
+        }
+        event.insert("data".to_owned(), data.unwrap_or(Value::Null));
+        Ok(event)
+    }
+}
+
+/// The entity's key as text. Every key rule gives UTF-8; what is not comes as base64, so that nothing is lost.
+pub fn key_text(record: &OwnedRecord) -> Option<String> {
+    let key = record.key.as_ref()?;
+    Some(match std::str::from_utf8(key) {
+        Ok(text) => text.to_owned(),
+        Err(_) => format!("base64:{}", STANDARD.encode(key)),
+    })
+}
+
+/// When the way in handed the event to the bus.
+pub fn published_at(record: &OwnedRecord) -> Option<jiff::Timestamp> {
+    let microseconds = record.header_str(headers::PUBLISHED_AT)?.parse().ok()?;
+    jiff::Timestamp::from_microsecond(microseconds).ok()
+}
+
+/// The CloudEvents `id`; where a record has none, its place in the view.
+pub fn event_id(record: &OwnedRecord) -> String {
+    record
+        .header_str(headers::ID)
+        .map_or_else(|| format!("{}/{}/{}", record.topic, record.partition, record.offset), str::to_owned)
+}
+
+/// `webhook-id`: the same at every attempt and after every restart, because it rests on what the record says alone. A
+/// CloudEvents `source` and `id` together name an event once (CloudEvents 1.0.2, §3.1.1), and a view has it once.
+pub fn delivery_id(view: &str, record: &OwnedRecord) -> String {
+    let mut hash = Sha256::new();
+    hash.update(view.as_bytes());
+    for part in [record.header(headers::SOURCE).unwrap_or_default(), event_id(record).as_bytes()] {
+        // A length before each part, so that no two lists of parts run together alike.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("msg_{hex}")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const AVSC: &str = r#"{"type":"record","name":"Permit","fields":[
+        {"name":"number","type":"string"},{"name":"status","type":["null","string"]}]}"#;
+
+    /// A view record of schema 7: number "p-1", status "open"; or a delete.
+    pub(crate) fn record(offset: i64, deleted: bool) -> OwnedRecord {
+        let mut value = vec![0, 0, 0, 0, 7];
+        value.extend_from_slice(&[6, b'p', b'-', b'1', 2, 8, b'o', b'p', b'e', b'n']);
+        let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+        OwnedRecord {
+            topic: "view.permits.0123456789ab".to_owned(),
+            partition: 0,
+            offset,
+            timestamp_ms: Some(1_770_000_000_000),
+            key: Some(b"p-1".to_vec()),
+            value: (!deleted).then_some(value),
+            headers: vec![
+                header("ce_specversion", "1.0"),
+                header("ce_id", &format!("e-{offset}")),
+                header("ce_source", "urn:permits"),
+                header("ce_type", "permits.changed"),
+                header("content-type", "application/avro"),
+                header("freshet_published_at", "1770000000000000"),
+                header("freshet_removal", "left_filter"),
+            ],
+        }
+    }
+
+    pub(crate) fn schemas() -> Schemas {
+        Schemas::new(|id| (id == 7).then(|| AVSC.to_owned()))
+    }
+
+    #[test]
+    fn an_upsert_is_a_structured_cloudevent() {
+        let event = schemas().cloudevent(&record(3, false)).expect("an event");
+        let expected = serde_json::json!({
+            "specversion": "1.0", "id": "e-3", "source": "urn:permits", "type": "permits.changed",
+            "datacontenttype": "application/json", "partitionkey": "p-1", "publishedat": "2026-02-02T02:40:00Z",
+            "operation": "upsert", "data": {"number": "p-1", "status": "open"},
+        });
+        assert_eq!(Value::Object(event), expected);
+    }
+
+    #[test]
+    fn a_delete_says_why_and_has_no_data() {
+        let event = schemas().cloudevent(&record(3, true)).expect("an event");
+        assert_eq!(event["operation"], "delete");
+        assert_eq!(event["removal"], "left_filter");
+        assert_eq!(event["data"], Value::Null);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_an_error_with_its_place() {
+        let mut cut = record(9, false);
+        cut.value = cut.value.map(|value| value[..8].to_vec());
+        let error = schemas().cloudevent(&cut).expect_err("cut off");
+        assert!(matches!(error, EventError::Malformed { offset: 9, .. }), "{error}");
+        let mut other = record(9, false);
+        other.value = Some(vec![0, 0, 0, 0, 8, 0]);
+        assert_eq!(schemas().cloudevent(&other).expect_err("unknown"), EventError::SchemaUnknown(8));
+    }
+
+    #[test]
+    fn the_delivery_id_rests_on_the_event_alone() {
+        let mut moved = record(3, false);
+        (moved.offset, moved.partition) = (900, 5);
+        assert_eq!(delivery_id("v", &record(3, false)), delivery_id("v", &moved));
+        assert_ne!(delivery_id("v", &record(3, false)), delivery_id("w", &record(3, false)));
+        assert_ne!(delivery_id("v", &record(3, false)), delivery_id("v", &record(4, false)));
+    }
+}

@@ -1,0 +1,210 @@
+//! One table in a subscriber's database. Data and offset change in one database transaction, so each event is applied
+//! exactly once, whatever dies when.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use freshet_catalog_model::{Grant, View};
+use sha2::{Digest, Sha256};
+use tokio_postgres::{Client, Statement, Transaction};
+
+use super::SinkError;
+use super::columns::{Column, columns};
+use super::connect::connect;
+use super::rows::Rounds;
+use super::sql::{Statements, Table};
+
+/// What the sink needs to know of its table, fixed while a subscription runs.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub grant: String,
+    pub view: String,
+    pub partitions: i32,
+    /// How long the view keeps a removal. A subscriber that was away for longer may have missed one.
+    pub tombstone_hours: i32,
+    table: Table,
+    columns: Vec<Column>,
+    statements: Statements,
+}
+
+impl Layout {
+    pub fn new(
+        grant: &Grant,
+        table: &str,
+        view: &View,
+        (avsc, tombstone_hours): (&str, u32),
+    ) -> Result<Self, SinkError> {
+        let table = Table::parse(table).map_err(SinkError::Layout)?;
+        let columns = columns(avsc).map_err(|error| SinkError::Layout(error.to_string()))?;
+        let statements = Statements::new(&table, &columns);
+        Ok(Self {
+            grant: grant.id.clone(),
+            view: view.id.clone(),
+            partitions: view.partitions,
+            tombstone_hours: i32::try_from(tombstone_hours).unwrap_or(i32::MAX),
+            table,
+            columns,
+            statements,
+        })
+    }
+}
+
+/// An open connection that holds the grant's lock, with the offsets as the database has them.
+pub struct Sink {
+    client: Client,
+    layout: Layout,
+    upsert: Statement,
+    delete: Statement,
+    advance: Statement,
+    /// Per partition, the next record to apply.
+    pub positions: BTreeMap<i32, i64>,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").field("positions", &self.positions).finish_non_exhaustive()
+    }
+}
+
+/// What is limited in time, in the sink.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub statement: Duration,
+}
+
+impl Sink {
+    /// Connects, takes the grant's lock, brings the tables to the view's schema and reads the offsets.
+    ///
+    /// # Errors
+    /// [`SinkError::Standby`] while another instance holds the lock.
+    pub async fn open(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
+        let mut client = connect(url, timeouts.connect).await?;
+        let limit = timeouts.statement.as_millis();
+        client.batch_execute(&format!("SET statement_timeout = {limit}; SET lock_timeout = {limit}")).await?;
+        let locked: bool =
+            client.query_one("SELECT pg_try_advisory_lock($1)", &[&lock_key(&layout.grant)]).await?.get(0);
+        if !locked {
+            return Err(SinkError::Standby);
+        }
+        let transaction = client.transaction().await?;
+        migrate(&transaction, &layout).await?;
+        let positions = offsets(&transaction, &layout).await?;
+        transaction.commit().await?;
+        let upsert = client.prepare(&layout.statements.upsert).await?;
+        let delete = client.prepare(&layout.statements.delete).await?;
+        let advance = client.prepare(&layout.statements.advance_offset).await?;
+        Ok(Self { client, layout, upsert, delete, advance, positions })
+    }
+
+    /// Applies a batch. `released` is awaited before the commit: it writes the receipts, so that nothing is disclosed
+    /// without one; where it fails, the batch is rolled back.
+    ///
+    /// After an error the connection is of no use: whether a commit that was not answered took place is known only from
+    /// the offsets that the next [`Sink::open`] reads.
+    pub async fn apply<E>(
+        &mut self,
+        batch: &Rounds,
+        released: impl Future<Output = Result<(), E>>,
+    ) -> Result<(), SinkError>
+    where
+        SinkError: From<E>,
+    {
+        let transaction = self.client.transaction().await?;
+        for round in &batch.rounds {
+            if !round.upserts.is_empty() {
+                let rows = serde_json::to_string(&round.upserts).map_err(|error| SinkError::Data(error.to_string()))?;
+                transaction.execute(&self.upsert, &[&rows]).await?;
+            }
+            if !round.deletes.is_empty() {
+                transaction.execute(&self.delete, &[&round.deletes]).await?;
+            }
+        }
+        for (partition, next) in &batch.next {
+            let expected = self.positions.get(partition).copied().unwrap_or(0);
+            let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+                &[&self.layout.grant, partition, &self.layout.view, next, &expected];
+            if transaction.execute(&self.advance, parameters).await? != 1 {
+                return Err(SinkError::Fenced { partition: *partition, expected });
+            }
+        }
+        released.await?;
+        transaction.commit().await?;
+        self.positions.extend(batch.next.iter().map(|(partition, next)| (*partition, *next)));
+        Ok(())
+    }
+
+    /// Notes that the table is up to date; an error where the connection is dead, so that an idle sink notices.
+    pub async fn touch(&self) -> Result<(), SinkError> {
+        self.client.execute(&self.layout.statements.touch, &[&self.layout.grant]).await?;
+        Ok(())
+    }
+}
+
+/// The session lock of a grant: the first 8 bytes of a hash, because PostgreSQL's advisory locks are numbers.
+fn lock_key(grant: &str) -> i64 {
+    let digest: [u8; 32] = Sha256::digest(format!("freshet.fanout.{grant}")).into();
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}
+
+async fn migrate(transaction: &Transaction<'_>, layout: &Layout) -> Result<(), SinkError> {
+    let (table, statements) = (&layout.table, &layout.statements);
+    // A subscriber may allow us to create tables but not schemas: ask only for what is missing.
+    let schema = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
+    if transaction.query_opt(schema, &[&table.schema]).await?.is_none() {
+        transaction.batch_execute(&statements.create_schema).await?;
+    }
+    transaction.batch_execute(&statements.create_offsets).await?;
+    transaction.batch_execute(&statements.create_rows).await?;
+    let found = transaction.query(statements.read_columns, &[&table.schema, &table.name]).await?;
+    let found: BTreeMap<String, String> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
+    for (name, sql_type, add) in &statements.add_columns {
+        match found.get(name) {
+            None => transaction.batch_execute(add).await?,
+            Some(existing) if super::sql::long_name(sql_type) == existing => {}
+            Some(existing) => {
+                return Err(SinkError::Layout(format!(
+                    "column {name} of {}.{} is {existing}, the view has {sql_type}: alter it, or give the grant a table \
+                     of its own",
+                    table.schema, table.name
+                )));
+            }
+        }
+    }
+    tracing::debug!(grant = layout.grant, columns = layout.columns.len(), "the subscriber's table fits the view");
+    Ok(())
+}
+
+/// The offsets of the grant, after putting right what does not belong to this view.
+async fn offsets(transaction: &Transaction<'_>, layout: &Layout) -> Result<BTreeMap<i32, i64>, SinkError> {
+    let statements = &layout.statements;
+    let table = layout.table.to_string();
+    if let Some(other) = transaction.query_opt(&statements.other_grant, &[&layout.grant, &table]).await? {
+        let other: String = other.get(0);
+        return Err(SinkError::Layout(format!(
+            "table {table} belongs to grant {other}: name another table, or delete that grant's rows of freshet_offsets \
+             and empty the table"
+        )));
+    }
+    let known = transaction.query(&statements.read_offsets, &[&layout.grant]).await?;
+    // The grant reads another view now: what the table holds was granted before, perhaps with more fields or rows.
+    let changed = known.iter().any(|row| row.get::<_, String>(1) != layout.view || row.get::<_, String>(3) != table);
+    let hours: &(dyn tokio_postgres::types::ToSql + Sync) = &layout.tombstone_hours;
+    let was_away: bool = transaction.query_one(&statements.was_away, &[&layout.grant, hours]).await?.get(0);
+    if changed || was_away {
+        let (grant, view) = (&layout.grant, &layout.view);
+        tracing::info!(grant, view, changed, was_away, "the subscriber's table is filled anew");
+        transaction.execute(&statements.forget_rows, &[]).await?;
+        transaction.execute(&statements.forget_offsets, &[&layout.grant]).await?;
+    }
+    for partition in 0..layout.partitions {
+        let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+            &[&layout.grant, &partition, &layout.view, &0_i64, &table];
+        transaction.execute(&statements.first_offset, parameters).await?;
+    }
+    let rows = transaction.query(&statements.read_offsets, &[&layout.grant]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(2))).collect())
+}

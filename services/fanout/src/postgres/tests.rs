@@ -1,0 +1,250 @@
+//! The sink against a real PostgreSQL.
+
+use std::sync::OnceLock;
+
+use freshet_catalog_model::{Delivery as Way, Grant, View};
+use freshet_kafka::OwnedRecord;
+use freshet_testkit::postgres::Server;
+use tokio_postgres::{Client, NoTls};
+
+use super::*;
+use crate::event::tests::{AVSC, record, schemas};
+use crate::receipts::tests::grant;
+
+const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(20), statement: Duration::from_secs(20) };
+
+/// One server for the tests of this process, each test with a database of its own.
+async fn database(name: &str) -> (String, Client) {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    let server = tokio::task::spawn_blocking(|| {
+        SERVER
+            .get_or_init(|| Server::start_private().expect("these tests need a PostgreSQL: apt-get install postgresql"))
+    })
+    .await
+    .expect("a server");
+    let admin = client(&server.url()).await;
+    admin.batch_execute(&format!("CREATE DATABASE \"{name}\"")).await.expect("a database");
+    let url = server.url().replace("/postgres", &format!("/{name}"));
+    let client = client(&url).await;
+    (url, client)
+}
+
+async fn client(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
+fn postgres_grant() -> Grant {
+    grant(Way::Postgres { connection: "db".to_owned(), table: "own.permits".to_owned() })
+}
+
+fn layout_of(grant: &Grant, avsc: &str) -> Layout {
+    let view = View {
+        id: grant.view.clone(),
+        dataset: grant.dataset.clone(),
+        fields: grant.fields.clone(),
+        masks: Default::default(),
+        rows: None,
+        schema_id: 7,
+        partitions: 2,
+    };
+    Layout::new(grant, "own.permits", &view, (avsc, 168)).expect("a layout")
+}
+
+async fn open(url: &str) -> Sink {
+    Sink::open(url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect("a sink")
+}
+
+fn keyed(offset: i64, key: &str, deleted: bool) -> OwnedRecord {
+    let mut one = record(offset, deleted);
+    one.key = Some(key.as_bytes().to_vec());
+    one
+}
+
+async fn apply(sink: &mut Sink, records: &[OwnedRecord]) -> Result<(), SinkError> {
+    let rounds = Rounds::of(records, &schemas()).expect("rows");
+    sink.apply(&rounds, std::future::ready(Ok::<_, Unwritten>(()))).await
+}
+
+async fn texts(client: &Client, sql: &str) -> Vec<String> {
+    client.query(sql, &[]).await.expect(sql).iter().map(|row| row.get::<_, String>(0)).collect()
+}
+
+const ROWS: &str = "SELECT freshet_key || ' ' || freshet_event_id || ' ' || status FROM own.permits ORDER BY 1";
+const OFFSETS: &str = "SELECT partition || ':' || next_offset FROM own.freshet_offsets ORDER BY partition";
+
+#[tokio::test]
+async fn rows_come_change_and_go_with_their_offset() {
+    let (url, client) = database("rows").await;
+    let mut sink = open(&url).await;
+    apply(&mut sink, &[keyed(0, "a", false), keyed(1, "b", false), keyed(4, "a", false)]).await.expect("applied");
+    assert_eq!(texts(&client, ROWS).await, ["a e-4 open", "b e-1 open"]);
+    assert_eq!(texts(&client, OFFSETS).await, ["0:5", "1:0"]);
+    apply(&mut sink, &[keyed(6, "a", true), keyed(7, "never", true)]).await.expect("applied");
+    assert_eq!(texts(&client, ROWS).await, ["b e-1 open"]);
+    assert_eq!(texts(&client, OFFSETS).await, ["0:8", "1:0"]);
+    let types = "SELECT column_name || ' ' || data_type FROM information_schema.columns \
+                 WHERE table_schema = 'own' AND table_name = 'permits' ORDER BY 1";
+    assert_eq!(
+        texts(&client, types).await,
+        [
+            "freshet_event_id text",
+            "freshet_event_time timestamp with time zone",
+            "freshet_key text",
+            "freshet_published_at timestamp with time zone",
+            "freshet_source text",
+            "freshet_written_at timestamp with time zone",
+            "number text",
+            "status text",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_subscribers_trigger_sees_every_event_once_though_backends_are_killed() {
+    let (url, client) = database("kills").await;
+    drop(open(&url).await);
+    client
+        .batch_execute(
+            "CREATE TABLE own.seen (id text); CREATE FUNCTION own.see() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN INSERT INTO own.seen VALUES (NEW.freshet_event_id); RETURN NEW; END $$; \
+             CREATE TRIGGER see AFTER INSERT OR UPDATE ON own.permits FOR EACH ROW EXECUTE FUNCTION own.see()",
+        )
+        .await
+        .expect("a trigger");
+    let all: Vec<OwnedRecord> =
+        (0..600).map(|offset| keyed(offset, ["a", "b", "c"][offset as usize % 3], false)).collect();
+    let mut kills = 0;
+    let mut done = 0;
+    while done < all.len() {
+        let mut sink = match Sink::open(&url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await {
+            Ok(sink) => sink,
+            // The killed connection's lock is given back a moment after it.
+            Err(SinkError::Standby) => continue,
+            Err(error) => panic!("{error}"),
+        };
+        done = sink.positions[&0] as usize;
+        while done < all.len() {
+            let batch = &all[done..(done + 20).min(all.len())];
+            let rounds = Rounds::of(batch, &schemas()).expect("rows");
+            // Every third batch loses its backend between the writes and the commit.
+            let kill = kills < 10 && (done / 20) % 3 == 1 + kills % 2;
+            let released = async {
+                if kill {
+                    kills += 1;
+                    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                                     WHERE application_name = 'freshet' AND datname = current_database()";
+                    client.query(terminate, &[]).await.expect("terminated");
+                }
+                Ok::<_, Unwritten>(())
+            };
+            match sink.apply(&rounds, released).await {
+                Ok(()) => done += batch.len(),
+                Err(SinkError::Connect(_) | SinkError::Sql(_)) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert!(kills >= 3, "{kills}");
+    let seen = texts(&client, "SELECT id FROM own.seen ORDER BY substr(id, 3)::int").await;
+    let expected: Vec<String> = (0..600).map(|offset| format!("e-{offset}")).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn without_a_receipt_nothing_is_committed() {
+    let (url, client) = database("receipt").await;
+    let mut sink = open(&url).await;
+    let rounds = Rounds::of(&[keyed(0, "a", false)], &schemas()).expect("rows");
+    let ended = sink.apply(&rounds, std::future::ready(Err(Unwritten))).await;
+    assert!(matches!(ended, Err(SinkError::Unwritten(_))), "{ended:?}");
+    assert!(texts(&client, ROWS).await.is_empty());
+    assert_eq!(texts(&client, OFFSETS).await, ["0:0", "1:0"]);
+}
+
+#[tokio::test]
+async fn a_second_instance_stands_by_and_one_that_lost_its_lock_is_fenced() {
+    let (url, client) = database("fence").await;
+    let mut first = open(&url).await;
+    let second = Sink::open(&url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await;
+    assert!(matches!(second, Err(SinkError::Standby)), "{second:?}");
+    // As if a pooler had given the session, and with it the lock, to somebody else.
+    client.execute("UPDATE own.freshet_offsets SET next_offset = 3 WHERE partition = 0", &[]).await.expect("moved");
+    let fenced = apply(&mut first, &[keyed(0, "a", false)]).await;
+    assert!(matches!(fenced, Err(SinkError::Fenced { partition: 0, expected: 0 })), "{fenced:?}");
+    assert!(texts(&client, ROWS).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_new_field_becomes_a_column_and_a_changed_type_is_explained() {
+    let (url, client) = database("migration").await;
+    let mut sink = open(&url).await;
+    apply(&mut sink, &[keyed(0, "a", false)]).await.expect("applied");
+    drop(sink);
+    let fields = AVSC.strip_suffix("]}").expect("a record");
+    let wider = format!(r#"{fields},{{"name":"amount","type":["null","long"],"default":null}}]}}"#);
+    let reopened = reopen(&url, layout_of(&postgres_grant(), &wider)).await.expect("migrated");
+    assert_eq!(reopened.positions[&0], 1);
+    assert_eq!(texts(&client, "SELECT status FROM own.permits WHERE amount IS NULL").await, ["open"]);
+    drop(reopened);
+    let other = AVSC.replace(r#"["null","string"]"#, r#"["null","boolean"]"#);
+    let refused = reopen(&url, layout_of(&postgres_grant(), &other)).await.expect_err("refused").to_string();
+    assert!(refused.contains("column status of own.permits is text, the view has boolean"), "{refused}");
+}
+
+/// The lock of a connection that was dropped is given back a moment later.
+async fn reopen(url: &str, layout: Layout) -> Result<Sink, SinkError> {
+    loop {
+        match Sink::open(url, layout.clone(), TIMEOUTS).await {
+            Err(SinkError::Standby) => tokio::task::yield_now().await,
+            other => return other,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_grant_that_reads_another_view_fills_its_table_anew() {
+    let (url, client) = database("regrant").await;
+    let mut sink = open(&url).await;
+    apply(&mut sink, &[keyed(0, "a", false)]).await.expect("applied");
+    drop(sink);
+    let mut changed = postgres_grant();
+    changed.view = "permits.ba9876543210".to_owned();
+    let sink = reopen(&url, layout_of(&changed, AVSC)).await.expect("a sink");
+    assert_eq!(sink.positions[&0], 0);
+    assert!(texts(&client, ROWS).await.is_empty());
+    let mut other = postgres_grant();
+    other.id = "another".to_owned();
+    let refused = reopen(&url, layout_of(&other, AVSC)).await.expect_err("refused").to_string();
+    assert!(refused.contains("belongs to grant tax-permits"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_subscriber_that_was_away_longer_than_removals_are_kept_is_filled_anew() {
+    let (url, client) = database("away").await;
+    let mut sink = open(&url).await;
+    apply(&mut sink, &[keyed(0, "a", false)]).await.expect("applied");
+    drop(sink);
+    let age = |hours| format!("UPDATE own.freshet_offsets SET updated_at = now() - interval '{hours} hours'");
+    client.batch_execute(&age(160)).await.expect("aged");
+    let sink = reopen(&url, layout_of(&postgres_grant(), AVSC)).await.expect("a sink");
+    assert_eq!((sink.positions[&0], texts(&client, ROWS).await.len()), (1, 1));
+    drop(sink);
+    client.batch_execute(&age(169)).await.expect("aged");
+    let sink = reopen(&url, layout_of(&postgres_grant(), AVSC)).await.expect("a sink");
+    assert_eq!((sink.positions[&0], texts(&client, ROWS).await.len()), (0, 0));
+    sink.touch().await.expect("touched");
+    let fresh = "SELECT grant_is::text FROM (SELECT bool_and(updated_at > now() - interval '1 minute') AS grant_is \
+                 FROM own.freshet_offsets) AS t";
+    assert_eq!(texts(&client, fresh).await, ["true"]);
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_an_error_with_its_reason() {
+    let nowhere = "postgres://freshet@127.0.0.1:1/postgres";
+    let refused = Sink::open(nowhere, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect_err("refused");
+    assert!(matches!(&refused, SinkError::Connect(_)), "{refused}");
+    let wrong = Sink::open("not a url", layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect_err("refused");
+    assert!(matches!(&wrong, SinkError::Secret(_)) && !wrong.to_string().contains("not a url"), "{wrong}");
+}

@@ -1,0 +1,262 @@
+//! `GET /v1/grants/{grant}/events`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use freshet_catalog_model::{Delivery, Grant};
+use freshet_core::{ReceiptOutcome, topics};
+use freshet_kafka::OwnedRecord;
+use http::{HeaderMap, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
+use utoipa::{IntoParams, ToSchema};
+
+use super::cursor::Cursor;
+use super::problem::Problem;
+use super::readers::Wanted;
+use super::{Api, stream};
+use crate::event::published_at;
+
+/// One look at the view. Between two, the grant is checked again.
+const SLICE: Duration = Duration::from_millis(500);
+/// How long a request waits for a free reader.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a response waits for its receipts.
+const RECEIPT_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Parameters {
+    /// As the last response gave it. Without it, from the beginning: the current state, then every change.
+    cursor: Option<String>,
+    /// Replay from this time on (RFC 3339, the time at which the bus wrote the event to the view).
+    from: Option<String>,
+    /// Events at most.
+    limit: Option<usize>,
+    /// How long to wait where there is nothing new: seconds, or a number with `s` or `ms`.
+    wait: Option<String>,
+}
+
+/// A page of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Events {
+    /// CloudEvents 1.0 in JSON, in order for each `partitionkey`.
+    #[schema(value_type = Vec<Object>)]
+    events: Vec<Map<String, Value>>,
+    /// Give it with the next request. Never needs to be kept longer than what it stands for: it does not expire.
+    cursor: String,
+    /// True where there is more at hand: ask again at once.
+    more: bool,
+}
+
+/// What one request may do, checked.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub grant: Grant,
+    pub department: String,
+    pub topic: String,
+    pub position: BTreeMap<i32, i64>,
+    pub limit: usize,
+    pub wait: Duration,
+    /// One of the connections that the service allows.
+    pub _connection: OwnedSemaphorePermit,
+}
+
+/// Events of a grant: as JSON, or with `Accept: text/event-stream` as a stream that goes on (`id` is the cursor, sent
+/// back in `Last-Event-ID`).
+#[utoipa::path(get, path = "/v1/grants/{grant}/events",
+    params(("grant" = String, Path, description = "The grant's id"), Parameters),
+    responses(
+        (status = 200, description = "Events", content((Events = "application/json"), (String = "text/event-stream"))),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 403, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn events(
+    State(api): State<Api>,
+    Path(grant): Path<String>,
+    parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let answer = async {
+        let department = api.department(&headers)?;
+        let grant = pulled(api.grant(&grant, &department)?)?;
+        let Query(parameters) = parameters.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+        let reading = api.reading(grant, department, &parameters, &headers).await?;
+        if wants_stream(&headers) {
+            return Ok(stream::stream(api.clone(), reading).into_response());
+        }
+        api.page(reading).await.map(|page| Json(page).into_response())
+    };
+    let response = answer.await.unwrap_or_else(Problem::into_response);
+    api.shared.metrics.pulls.with_label_values(&[response.status().as_str()]).inc();
+    response
+}
+
+fn pulled(grant: Grant) -> Result<Grant, Problem> {
+    match grant.delivery {
+        Delivery::Pull => Ok(grant),
+        _ => {
+            Err(Problem::forbidden(format!("grant {} is delivered another way: its delivery is not `pull`", grant.id)))
+        }
+    }
+}
+
+fn wants_stream(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|part| part.trim().starts_with("text/event-stream"))
+}
+
+impl Api {
+    async fn reading(
+        &self,
+        grant: Grant,
+        department: String,
+        parameters: &Parameters,
+        headers: &HeaderMap,
+    ) -> Result<Reading, Problem> {
+        let config = &self.shared.config.pull;
+        let limit = parameters.limit.unwrap_or(config.default_limit);
+        if limit == 0 || limit > config.max_limit {
+            return Err(Problem::bad_request(format!("limit must be 1 to {}", config.max_limit)));
+        }
+        let wait = match &parameters.wait {
+            None => Duration::from_millis(config.default_wait_ms),
+            Some(text) => parse_wait(text)
+                .ok_or_else(|| Problem::bad_request(format!("wait `{text}` is not a time such as 30s, 500ms or 30")))?,
+        };
+        let wait = wait.min(Duration::from_millis(config.max_wait_ms));
+        let connection = std::sync::Arc::clone(&self.connections)
+            .try_acquire_owned()
+            .map_err(|_| Problem::unavailable("too many pullers are connected"))?;
+        let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+        let cursor = resumed.or(parameters.cursor.as_deref()).filter(|text| !text.is_empty());
+        let position = self.position(&grant, cursor, parameters.from.as_deref()).await?;
+        let topic = topics::view(&grant.view);
+        Ok(Reading { grant, department, topic, position, limit, wait, _connection: connection })
+    }
+
+    /// Where to begin: at the cursor; else at the time; else at the beginning.
+    async fn position(
+        &self,
+        grant: &Grant,
+        cursor: Option<&str>,
+        from: Option<&str>,
+    ) -> Result<BTreeMap<i32, i64>, Problem> {
+        let snapshot = self.shared.catalog.current();
+        let view = snapshot
+            .catalog
+            .views
+            .get(&grant.view)
+            .ok_or_else(|| Problem::unavailable(format!("view {} is being made", grant.view)))?;
+        let partitions: Vec<i32> = (0..view.partitions).collect();
+        let mut position: BTreeMap<i32, i64> = partitions.iter().map(|partition| (*partition, 0)).collect();
+        match (cursor, from) {
+            (Some(text), _) => {
+                let cursor =
+                    Cursor::decode(text, &grant.view).map_err(|error| Problem::bad_cursor(error.to_string()))?;
+                if let Some(partition) = cursor.next.keys().find(|partition| !position.contains_key(partition)) {
+                    return Err(Problem::bad_cursor(format!("the view has no partition {partition}")));
+                }
+                position.extend(cursor.next);
+            }
+            (None, Some(text)) => {
+                let time: jiff::Timestamp = text.parse().map_err(|_| {
+                    Problem::bad_request(format!("from `{text}` is not a time such as 2026-01-31T08:00:00Z"))
+                })?;
+                let found = self.readers.at_time(topics::view(&grant.view), partitions, time, PATIENCE).await;
+                position = found.ok_or_else(busy)?.map_err(unreadable)?;
+            }
+            (None, None) => {}
+        }
+        Ok(position)
+    }
+
+    async fn page(&self, mut reading: Reading) -> Result<Events, Problem> {
+        let deadline = Instant::now() + reading.wait;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A first look takes its time also where the caller does not want to wait: the broker must answer.
+            let records = self.next(&mut reading, SLICE).await?;
+            if !records.is_empty() || left <= SLICE || self.shared.stop.is_cancelled() {
+                let more = records.len() == reading.limit;
+                let events = self.release(&reading.grant, &records).await?;
+                let cursor = Cursor { view: reading.grant.view.clone(), next: reading.position }.encode();
+                return Ok(Events { events, cursor, more });
+            }
+        }
+    }
+
+    /// The next records, and the position moved behind them. Checks the grant first.
+    pub(super) async fn next(&self, reading: &mut Reading, wait: Duration) -> Result<Vec<OwnedRecord>, Problem> {
+        let now = pulled(self.grant(&reading.grant.id, &reading.department)?)?;
+        if now.view != reading.grant.view {
+            return Err(Problem::forbidden(format!("grant {} has changed: begin again", now.id)));
+        }
+        let wanted = Wanted { topic: reading.topic.clone(), from: reading.position.clone(), max: reading.limit, wait };
+        let page = self.readers.read(wanted, PATIENCE).await.ok_or_else(busy)?.map_err(unreadable)?;
+        reading.position = page.after;
+        Ok(page.records)
+    }
+
+    /// The records as they may leave: decoded, and receipted before they do (P8).
+    pub(super) async fn release(
+        &self,
+        grant: &Grant,
+        records: &[OwnedRecord],
+    ) -> Result<Vec<Map<String, Value>>, Problem> {
+        let events: Result<Vec<_>, _> = records.iter().map(|record| self.shared.schemas.cloudevent(record)).collect();
+        let events = events.map_err(|error| {
+            tracing::error!(grant = grant.id, %error, "a view record cannot be shown");
+            self.shared.metrics.error(&grant.id, "event");
+            Problem::unavailable("an event of the view cannot be shown yet; the operator has been told")
+        })?;
+        let writing = self.shared.receipts.write_batch(grant, ReceiptOutcome::Released, records, &self.shared.stop);
+        let written = tokio::time::timeout(RECEIPT_PATIENCE, writing).await;
+        if !matches!(written, Ok(Ok(()))) {
+            return Err(Problem::unavailable("the audit trail cannot be written, so nothing is handed out"));
+        }
+        for record in records {
+            self.shared.metrics.delivered(&grant.id, "pull", published_at(record));
+        }
+        Ok(events)
+    }
+}
+
+fn busy() -> Problem {
+    Problem::unavailable("all readers are busy")
+}
+
+fn unreadable(error: freshet_kafka::Error) -> Problem {
+    tracing::warn!(%error, "a view cannot be read for a puller");
+    Problem::unavailable("the view cannot be read now")
+}
+
+/// `30`, `30s`, `500ms`.
+fn parse_wait(text: &str) -> Option<Duration> {
+    if let Some(number) = text.strip_suffix("ms") {
+        return number.parse().ok().map(Duration::from_millis);
+    }
+    text.strip_suffix('s').unwrap_or(text).parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_seconds_or_has_a_unit() {
+        for (text, expected) in
+            [("30", Some(30_000)), ("30s", Some(30_000)), ("250ms", Some(250)), ("1m", None), ("", None)]
+        {
+            assert_eq!(parse_wait(text), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! Delivery to a webhook: one POST per event, signed as Standard Webhooks 1.0.0 says, retried until the subscriber takes
+//! it or its limit is reached. At least once: an answer that is lost leads to the same event with the same id again.
+
+pub mod address;
+pub mod retry;
+pub mod signature;
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use freshet_core::Fault;
+use freshet_kafka::OwnedRecord;
+use freshet_kafka::window::{self, Attempt, Deliver, Start, WindowEnd, WindowSettings};
+use freshet_runtime::CancellationToken;
+use http::{HeaderValue, header};
+
+use crate::Shared;
+use crate::config::WebhookConfig;
+use crate::event::{self, EventError, Schemas};
+use crate::metrics::Metrics;
+use crate::receipts::{Gather, Receipts};
+use crate::secrets::SecretFile;
+use crate::subscription::Subscription;
+use address::{AddressPolicy, CheckedResolver, Refused, Target};
+use retry::{Backoff, Verdict, judge};
+use signature::Secrets;
+
+/// How long a process that stops waits for the receipt of what a subscriber has just taken.
+const RECEIPT_GRACE: Duration = Duration::from_secs(5);
+
+/// The consumer group of a grant. Its committed offsets are how far the subscriber is.
+pub fn group(grant: &str) -> String {
+    format!("freshet.fanout.{grant}")
+}
+
+/// Delivers until the subscription stops or parks.
+pub(crate) async fn run(
+    shared: &Shared,
+    subscription: &Arc<Subscription>,
+    (url, secret): (&str, &SecretFile),
+) -> Result<WindowEnd, Fault> {
+    let webhook = Webhook::new(
+        WebhookParts {
+            config: shared.config.webhook.clone(),
+            policy: Arc::clone(&shared.policy),
+            schemas: Arc::clone(&shared.schemas),
+            receipts: shared.receipts.clone(),
+            metrics: shared.metrics.clone(),
+            secret: secret.clone(),
+        },
+        Arc::clone(subscription),
+        url,
+    )
+    .map_err(|reason| Fault::fatal("webhook", reason))?;
+    let settings = WindowSettings {
+        group: group(&subscription.grant.id),
+        topic: freshet_core::topics::view(&subscription.grant.view),
+        start: Start::Earliest,
+        max_in_flight: shared.config.webhook.max_in_flight,
+    };
+    window::run(&shared.connection, &settings, Arc::new(webhook), &shared.window_metrics, &subscription.stop).await
+}
+
+/// What a webhook needs of the service.
+#[derive(Debug)]
+pub(crate) struct WebhookParts {
+    pub config: WebhookConfig,
+    pub policy: Arc<AddressPolicy>,
+    pub schemas: Arc<Schemas>,
+    pub receipts: Receipts,
+    pub metrics: Metrics,
+    pub secret: SecretFile,
+}
+
+/// One subscriber's endpoint.
+#[derive(Debug)]
+pub(crate) struct Webhook {
+    parts: WebhookParts,
+    subscription: Arc<Subscription>,
+    url: reqwest::Url,
+    target: Target,
+    client: reqwest::Client,
+    backoff: Backoff,
+    gather: Gather,
+    /// Set with the subscription's stop, and when one delivery parks: the others then wait for nothing more.
+    halted: CancellationToken,
+    /// Why, where one parked.
+    parked: OnceLock<String>,
+    /// Set by `Retry-After`: it speaks for the subscriber, not for one event.
+    not_before: Mutex<Option<Instant>>,
+}
+
+/// What one attempt came to.
+#[derive(Debug)]
+enum Tried {
+    Delivered,
+    Retry { kind: &'static str, reason: String, not_before: Option<Duration> },
+    Park { kind: &'static str, reason: String },
+}
+
+impl Webhook {
+    pub(crate) fn new(parts: WebhookParts, subscription: Arc<Subscription>, url: &str) -> Result<Self, String> {
+        let url: reqwest::Url = url.parse().map_err(|error| format!("url: {error}"))?;
+        let target = Target::of(&url).map_err(|refused| refused.to_string())?;
+        let resolver = CheckedResolver { policy: Arc::clone(&parts.policy), target: target.clone() };
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(Arc::new(resolver))
+            .connect_timeout(Duration::from_millis(parts.config.connect_timeout_ms))
+            .timeout(Duration::from_millis(parts.config.request_timeout_ms))
+            .pool_max_idle_per_host(parts.config.max_in_flight)
+            .user_agent(concat!("freshet/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| format!("HTTP client: {error}"))?;
+        let gather = parts.receipts.gather(subscription.grant.clone());
+        let backoff = parts.config.backoff();
+        let halted = subscription.stop.child_token();
+        Ok(Self {
+            parts,
+            subscription,
+            url,
+            target,
+            client,
+            backoff,
+            gather,
+            halted,
+            parked: OnceLock::new(),
+            not_before: Mutex::new(None),
+        })
+    }
+
+    /// One POST. Everything that can change between attempts (secret, time stamp, address) is taken anew.
+    async fn attempt(&self, id: &str, body: &[u8]) -> Tried {
+        let secrets = match self.secrets().await {
+            Ok(secrets) => secrets,
+            Err(reason) => return Tried::Retry { kind: "secret", reason, not_before: None },
+        };
+        // A literal address never reaches the resolver.
+        if let Ok(address) = self.target.host.parse::<IpAddr>()
+            && let Err(refused) = self.parts.policy.check(&self.target, address)
+        {
+            return Tried::Park { kind: "address", reason: refused.to_string() };
+        }
+        let now = jiff::Timestamp::now();
+        let timestamp = now.as_second();
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header(header::CONTENT_TYPE, HeaderValue::from_static(event::CLOUDEVENTS_JSON))
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", secrets.sign(id, timestamp, body))
+            .body(body.to_vec());
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return failed(&error),
+        };
+        let status = response.status().as_u16();
+        let retry_after =
+            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        self.drain(response).await;
+        match judge(status, retry_after.as_deref(), now) {
+            Verdict::Delivered => Tried::Delivered,
+            Verdict::Gone => Tried::Park { kind: "gone", reason: "the subscriber answered 410 Gone".to_owned() },
+            Verdict::Retry { kind, not_before } => {
+                Tried::Retry { kind, reason: format!("the subscriber answered {status}"), not_before }
+            }
+        }
+    }
+
+    async fn secrets(&self) -> Result<Secrets, String> {
+        let text = self.parts.secret.read().await.map_err(|error| error.to_string())?;
+        Secrets::parse(&text).map_err(|error| format!("secret file {}: {error}", self.parts.secret.path().display()))
+    }
+
+    /// Reads a small body to its end, so that the connection can be used again; gives up on a large one.
+    async fn drain(&self, mut response: reqwest::Response) {
+        let mut left = self.parts.config.max_response_bytes;
+        while let Ok(Some(chunk)) = response.chunk().await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }
+
+    /// Waits as long as the subscriber asked all deliveries to wait, and while no receipt could be written.
+    async fn wait_for_turn(&self) {
+        self.parts.receipts.writable().await;
+        loop {
+            let until = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until.into()).await,
+                _ => return,
+            }
+        }
+    }
+
+    fn put_off(&self, wait: Duration) {
+        let mut not_before = self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = Instant::now() + wait;
+        if not_before.is_none_or(|before| before < until) {
+            *not_before = Some(until);
+        }
+    }
+
+    async fn body(&self, record: &OwnedRecord) -> Result<Vec<u8>, Tried> {
+        match self.parts.schemas.cloudevent(record) {
+            Ok(event) => {
+                serde_json::to_vec(&event).map_err(|error| Tried::Park { kind: "event", reason: error.to_string() })
+            }
+            Err(error @ EventError::SchemaUnknown(_)) => {
+                Err(Tried::Retry { kind: "schema", reason: error.to_string(), not_before: None })
+            }
+            Err(error) => Err(Tried::Park { kind: "event", reason: error.to_string() }),
+        }
+    }
+
+    /// What a delivery says that was broken off: its offset does not advance.
+    fn stopped(&self) -> Attempt {
+        Attempt::Park { reason: self.parked.get().cloned().unwrap_or_else(|| "stopped".to_owned()) }
+    }
+
+    /// `exposed` is set while, and after, an attempt may have shown the event to the subscriber.
+    async fn deliver_with_retries(&self, record: &OwnedRecord, exposed: &AtomicBool) -> Attempt {
+        let (grant, halted) = (self.subscription.grant.id.as_str(), &self.halted);
+        let id = event::delivery_id(&self.subscription.grant.view, record);
+        let give_up_after = Duration::from_millis(self.parts.config.give_up_after_ms);
+        let mut failing_since: Option<Instant> = None;
+        for attempt in 0_u32.. {
+            // A process that stops finishes the attempt under way, but begins no other.
+            if halted.run_until_cancelled(self.wait_for_turn()).await.is_none() || halted.is_cancelled() {
+                return self.stopped();
+            }
+            let tried = match self.body(record).await {
+                Ok(body) => {
+                    let before = exposed.swap(true, Ordering::Relaxed);
+                    let tried = self.attempt(&id, &body).await;
+                    if !before && !tried.reached_the_subscriber() {
+                        exposed.store(false, Ordering::Relaxed);
+                    }
+                    tried
+                }
+                Err(tried) => tried,
+            };
+            let (reason, not_before) = match tried {
+                Tried::Delivered => break,
+                Tried::Park { kind, reason } => {
+                    self.parts.metrics.error(grant, kind);
+                    return Attempt::Park { reason };
+                }
+                Tried::Retry { kind, reason, not_before } => {
+                    self.parts.metrics.error(grant, kind);
+                    (reason, not_before)
+                }
+            };
+            self.subscription.retrying(&reason);
+            let since = *failing_since.get_or_insert_with(Instant::now);
+            let longest = Duration::from_millis(self.parts.config.retry_after_max_ms);
+            let wait = self.backoff.wait_asked(attempt, fastrand::f64(), not_before, longest);
+            if since.elapsed() + wait > give_up_after {
+                return Attempt::Park { reason: format!("{reason}; tried {} times", attempt + 1) };
+            }
+            if not_before.is_some() {
+                self.put_off(wait);
+            }
+            if halted.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                return self.stopped();
+            }
+            self.parts.metrics.retries.with_label_values(&[grant]).inc();
+        }
+        let confirmed = tokio::select! {
+            confirmed = self.gather.confirm(record) => confirmed.is_ok(),
+            () = async { halted.cancelled().await; tokio::time::sleep(RECEIPT_GRACE).await } => false,
+        };
+        if !confirmed {
+            return self.stopped();
+        }
+        self.subscription.running();
+        self.parts.metrics.delivered(grant, "webhook", event::published_at(record));
+        Attempt::Delivered
+    }
+}
+
+impl Deliver for Webhook {
+    async fn deliver(&self, record: &OwnedRecord) -> Attempt {
+        let exposed = AtomicBool::new(false);
+        let delivery = self.deliver_with_retries(record, &exposed);
+        let attempt = self.subscription.revoked.run_until_cancelled(delivery).await.unwrap_or_else(|| self.stopped());
+        if attempt != Attempt::Delivered && exposed.load(Ordering::Relaxed) {
+            // Fails only where the gathering task has died, and then nothing is confirmed any more either.
+            let _ = self.gather.unconfirmed(record).await;
+        }
+        if let Attempt::Park { reason } = &attempt {
+            let _ = self.parked.set(reason.clone());
+            self.halted.cancel();
+        }
+        attempt
+    }
+}
+
+impl Tried {
+    /// False where it is certain that no byte of the event left.
+    fn reached_the_subscriber(&self) -> bool {
+        match self {
+            Self::Delivered => true,
+            Self::Retry { kind, .. } => !matches!(*kind, "connect" | "resolve" | "secret" | "schema"),
+            Self::Park { kind, .. } => !matches!(*kind, "address" | "event"),
+        }
+    }
+}
+
+fn failed(error: &reqwest::Error) -> Tried {
+    // The refusal is ours and is found among the causes: nothing that the subscriber could mend by waiting.
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut innermost = String::new();
+    while let Some(current) = cause {
+        match current.downcast_ref::<Refused>() {
+            Some(refused @ (Refused::Private { .. } | Refused::PlainHttp { .. } | Refused::Url)) => {
+                return Tried::Park { kind: "address", reason: refused.to_string() };
+            }
+            Some(refused) => {
+                return Tried::Retry { kind: "resolve", reason: refused.to_string(), not_before: None };
+            }
+            None => {}
+        }
+        innermost = current.to_string();
+        cause = current.source();
+    }
+    let kind = if error.is_timeout() {
+        "timeout"
+    } else if error.is_connect() {
+        "connect"
+    } else {
+        "transport"
+    };
+    Tried::Retry { kind, reason: format!("no answer ({kind}): {innermost}"), not_before: None }
+}
+
+#[cfg(test)]
+mod tests;

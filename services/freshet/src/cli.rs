@@ -1,0 +1,257 @@
+//! The arguments. Their help is the reference; `docs/cli.md` adds examples and the exit codes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// The event layer of a government data platform: departments' changes, validated, routed and fanned out.
+#[derive(Debug, Parser)]
+#[command(name = "freshet", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Globals {
+    /// Settings file (TOML) over the defaults; the environment (FRESHET__SECTION__KEY) and --set are over it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, e.g. --set gateway.listen=0.0.0.0:8080; may be repeated
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+    /// The cluster, host:port; short for --set kafka.bootstrap_servers
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    pub kafka: Option<String>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = OutputForm::Text)]
+    pub output: OutputForm,
+    /// The folder of a bus that `freshet up` runs: finds its Kafka, addresses and tokens
+    #[arg(long, global = true, value_name = "DIR", default_value = "data")]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputForm {
+    Text,
+    /// For programs: one JSON document, or one a line where results stream
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the whole bus on this machine: broker, catalogue, all services
+    Up(UpArguments),
+    /// Run one service against a cluster, as in production
+    Run(RunArguments),
+    /// Send a file of events (JSON lines or CSV, read as the dataset's mapping says) to the gateway
+    Publish(PublishArguments),
+    /// Check a catalogue folder, compare it with the bus, make it so
+    Catalog(CatalogArguments),
+    /// What was refused, and why
+    Rejects(RejectsArguments),
+    /// Follow one event over every hop, with times
+    Trace(TraceArguments),
+    /// Show every setting of a role with its source, and check the relations between them
+    CheckConfig(RoleArguments),
+    /// Make a department's token
+    Token(TokenArguments),
+    /// Print a completion script
+    Completions(CompletionsArguments),
+    /// Measure validator, router and fanout against librdkafka's own pass-through
+    Bench(BenchArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct UpArguments {
+    /// Play real registers' changes from publishing to subscribing departments, and keep the books
+    #[arg(long)]
+    pub demo: bool,
+    /// With --demo: end when the books are closed; exit 0 only if they balance
+    #[arg(long, requires = "demo")]
+    pub once: bool,
+    /// The catalogue to apply instead of the one that is shipped
+    #[arg(long, value_name = "DIR")]
+    pub catalog: Option<PathBuf>,
+    /// Brokers to start; fixed at the first start of a data folder
+    #[arg(long, value_parser = ["1", "3"], default_value = "1")]
+    pub brokers: String,
+    /// The Java heap of each broker
+    #[arg(long, default_value = "512m", value_name = "SIZE")]
+    pub broker_heap: String,
+    /// The first of the ports to use for the services and, after ten, for the brokers; otherwise free ones are chosen
+    #[arg(long, value_name = "PORT")]
+    pub port_base: Option<u16>,
+    /// With --demo: events per second of all publishers together
+    #[arg(long, default_value_t = 2000, value_name = "EVENTS")]
+    pub rate: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Role {
+    Gateway,
+    Validator,
+    Router,
+    Fanout,
+    Catalog,
+    Observer,
+}
+
+impl Role {
+    pub const ALL: [Self; 6] =
+        [Self::Catalog, Self::Validator, Self::Router, Self::Fanout, Self::Observer, Self::Gateway];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Validator => "validator",
+            Self::Router => "router",
+            Self::Fanout => "fanout",
+            Self::Catalog => "catalog",
+            Self::Observer => "observer",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    #[arg(value_enum)]
+    pub role: Role,
+    /// Only check the settings
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RoleArguments {
+    #[arg(value_enum)]
+    pub role: Role,
+}
+
+#[derive(Debug, Args)]
+pub struct PublishArguments {
+    /// The dataset's id
+    pub dataset: String,
+    /// JSON lines (.jsonl, .ndjson) or CSV (.csv)
+    pub file: PathBuf,
+    /// The gateway; of a bus that `freshet up` runs it is known
+    #[arg(long, env = "FRESHET_GATEWAY", value_name = "URL")]
+    pub gateway: Option<String>,
+    /// A file that holds the department's token; of a bus that `freshet up` runs it is known
+    #[arg(long, env = "FRESHET_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The CloudEvents source to publish as, where the department has several
+    #[arg(long, value_name = "URI")]
+    pub source: Option<String>,
+    /// Publish as this department, where several may publish the dataset
+    #[arg(long, value_name = "DEPARTMENT")]
+    pub department: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CatalogArguments {
+    #[command(subcommand)]
+    pub action: CatalogAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CatalogAction {
+    /// Find every mistake, with file, line, column and the mend; needs no cluster
+    Validate { dir: PathBuf },
+    /// Show what apply would change
+    Diff { dir: PathBuf },
+    /// Write the catalogue, create and alter topics
+    Apply { dir: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub struct RejectsArguments {
+    #[command(subcommand)]
+    pub action: RejectsAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RejectsAction {
+    /// One line each, the newest last
+    List {
+        /// Only of this department
+        #[arg(long)]
+        department: Option<String>,
+        /// Only of this dataset
+        #[arg(long)]
+        dataset: Option<String>,
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// One rejection with all its violations, headers and its value
+    Show {
+        /// TOPIC/PARTITION/OFFSET, as list prints it
+        place: String,
+    },
+    /// Send it to the dataset's publish topic again, unchanged (mend data at its source; this is for mended catalogues)
+    Resend {
+        /// TOPIC/PARTITION/OFFSET, as list prints it
+        places: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct TraceArguments {
+    /// The event's id
+    pub event_id: String,
+    /// Its dataset, where known: then only its topics are read
+    #[arg(long)]
+    pub dataset: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    #[command(subcommand)]
+    pub action: TokenAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenAction {
+    /// Print a new token, and the line for the credentials file that holds only its hash
+    Create { department: String },
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// A fifth of the records: under two minutes
+    #[arg(long)]
+    pub quick: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("give KEY=VALUE, e.g. gateway.listen=127.0.0.1:8080")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_stands_in_the_docs() {
+        let docs = include_str!("../../../docs/cli.md");
+        for command in super::Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(docs.contains(&format!("`freshet {name}")), "docs/cli.md does not name `freshet {name}`");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

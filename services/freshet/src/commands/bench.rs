@@ -1,0 +1,14 @@
+//! `freshet bench`: `tests/benchmarks` does the work.
+
+use crate::cli::{BenchArguments, Globals, OutputForm};
+use crate::exit::Exit;
+use crate::settings;
+
+pub fn run(globals: &Globals, arguments: BenchArguments) -> anyhow::Result<Exit> {
+    // What the services say of trouble; their ordinary lines would stand in the way of the table.
+    let quiet = [("log.level".to_owned(), "warn".to_owned())];
+    settings::load(globals, &quiet)?.value.start_log()?;
+    let json = globals.output == OutputForm::Json;
+    freshet_benchmarks::run(&freshet_benchmarks::Options { quick: arguments.quick, json })?;
+    Ok(Exit::Done)
+}

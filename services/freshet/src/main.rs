@@ -1,0 +1,42 @@
+//! The one binary. This file only wires: arguments, logs, the command, the exit code.
+
+mod cli;
+mod client;
+mod commands;
+mod exit;
+mod roles;
+mod settings;
+mod up;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use exit::Exit;
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let exit = match run(cli) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("freshet: {error:#}");
+            Exit::of(&error)
+        }
+    };
+    std::process::ExitCode::from(exit as u8)
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let globals = cli.globals;
+    match cli.command {
+        Command::Up(arguments) => commands::up::run(&globals, arguments),
+        Command::Run(arguments) => commands::run::run(&globals, &arguments),
+        Command::Publish(arguments) => commands::publish::run(&globals, arguments),
+        Command::Catalog(arguments) => commands::catalog::run(&globals, &arguments),
+        Command::Rejects(arguments) => commands::rejects::run(&globals, &arguments),
+        Command::Trace(arguments) => commands::trace::run(&globals, &arguments),
+        Command::CheckConfig(arguments) => commands::check_config::run(&globals, &arguments),
+        Command::Token(arguments) => commands::token::run(&globals, &arguments),
+        Command::Completions(arguments) => commands::completions::run(&arguments),
+        Command::Bench(arguments) => commands::bench::run(&globals, arguments),
+    }
+}

@@ -1,0 +1,242 @@
+//! From an event as it was sent to the record that is published, or to the record of its refusal. Pure: no clock, no
+//! network, no catalogue but the one that is given.
+
+mod payload;
+
+use std::collections::BTreeMap;
+
+use freshet_avro::Walk;
+use freshet_catalog_model::compiled::PseudonymKey;
+use freshet_catalog_model::{Catalog, KeyForm};
+use freshet_core::{Code, Rejection, Violation, headers, topics};
+use freshet_kafka::Record;
+
+use crate::datasets::Dataset;
+use crate::envelope::Event;
+
+/// All refusals of the gateway go to this partition of the reject topic, so that the lines of a file stay in order.
+const REJECT_PARTITION: i32 = 0;
+/// A header of this size leaves room for the value in the broker's default limit of 1 MiB.
+const MAX_VIOLATION_BYTES: usize = 256 * 1024;
+
+/// What an event is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Admission<'a> {
+    /// The department whose token it came with.
+    pub department: &'a str,
+    pub catalog: &'a Catalog,
+    pub dataset: &'a Dataset,
+    pub pseudonym: Option<&'a PseudonymKey>,
+    pub max_event_bytes: usize,
+    /// Microseconds since the epoch.
+    pub now_us: i64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    Publish(Record),
+    Refuse { violations: Vec<Violation>, record: Record },
+}
+
+impl Decision {
+    pub fn record(&self) -> &Record {
+        match self {
+            Self::Publish(record) | Self::Refuse { record, .. } => record,
+        }
+    }
+}
+
+/// Of a refusal: what was sent, and where it stood.
+#[derive(Debug, Clone, Copy)]
+pub struct Sent<'a> {
+    pub attributes: &'a BTreeMap<String, String>,
+    pub raw: &'a [u8],
+    pub content_type: &'a str,
+    /// `<file> line <n>`.
+    pub line: Option<&'a str>,
+}
+
+pub(crate) use payload::{missing_sequence, needs_sequence, of_datum as payload_of_datum};
+
+/// What is left of an event once its data is understood.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub key: Vec<u8>,
+    /// Confluent wire format; `None` for a delete.
+    pub value: Option<Vec<u8>>,
+    /// The record's own division, where the dataset names a field.
+    pub division: Option<String>,
+}
+
+impl Admission<'_> {
+    /// Everything that can be said about the event without the others of its key: the validator does the rest.
+    pub fn admit(&self, event: &Event, walk: &mut Walk) -> Decision {
+        let mut violations = event.violations.clone();
+        let size = event.size_bytes();
+        if size > self.max_event_bytes {
+            violations.push(too_large(size, self.max_event_bytes));
+        }
+        self.check_source(&event.attributes, &mut violations);
+        let payload = match payload::of_event(self, event, walk) {
+            Ok(payload) => Some(payload),
+            Err(further) => {
+                violations.extend(further);
+                None
+            }
+        };
+        if let Some(payload) = &payload {
+            self.check_division(event.attribute("divcode"), payload, &mut violations);
+        }
+        match payload {
+            Some(payload) if violations.is_empty() => Decision::Publish(self.record(&event.attributes, payload)),
+            _ => {
+                let sent = Sent {
+                    attributes: &event.attributes,
+                    raw: &event.raw,
+                    content_type: &event.content_type,
+                    line: None,
+                };
+                self.refuse(violations, sent)
+            }
+        }
+    }
+
+    pub(crate) fn check_source(&self, attributes: &BTreeMap<String, String>, violations: &mut Vec<Violation>) {
+        let Some(source) = attributes.get("source").filter(|source| !source.is_empty()) else { return };
+        let department = self.department;
+        match self.catalog.department_of_source(source) {
+            Some(owner) if owner.id == department => {}
+            // Whose it is instead is nobody's business here.
+            Some(_) => violations.push(Violation::new(
+                Code::SourceAuthority,
+                "source",
+                format!("source \"{source}\" does not belong to {department}, whose token this is"),
+            )),
+            None => violations.push(Violation::new(
+                Code::SourceUnknown,
+                "source",
+                format!("source \"{source}\" belongs to no department of the catalogue"),
+            )),
+        }
+    }
+
+    pub(crate) fn check_division(&self, attribute: Option<&str>, payload: &Payload, violations: &mut Vec<Violation>) {
+        if let (Some(attribute), Some(field)) = (attribute, &payload.division)
+            && attribute != field
+        {
+            let compiled = &self.dataset.compiled;
+            let path = compiled.dataset.division.field.as_deref();
+            let message = match path.is_some_and(|path| compiled.latest().plan.withheld().covers(path)) {
+                true => "attribute divcode is not the record's division".to_owned(),
+                false => format!("attribute divcode is \"{attribute}\", but the record's division is \"{field}\""),
+            };
+            violations.push(Violation::new(Code::DivisionMismatch, "divcode", message));
+            return;
+        }
+        let division = payload.division.as_deref().or(attribute).unwrap_or("");
+        if !self.dataset.compiled.authorities.may_publish(self.department, division) {
+            let of_division = match division {
+                "" => "events without a division; say it with the attribute divcode".to_owned(),
+                division => format!("division {division}"),
+            };
+            violations.push(Violation::new(
+                Code::SourceAuthority,
+                "divcode",
+                format!("{} is not the authority of {} for {of_division}", self.department, self.dataset.id()),
+            ));
+        }
+    }
+
+    /// The record as it will be published: what a line of a file becomes may be larger than the line.
+    pub(crate) fn check_size(
+        &self,
+        attributes: &BTreeMap<String, String>,
+        payload: &Payload,
+        violations: &mut Vec<Violation>,
+    ) {
+        let size = attributes_size(attributes) + payload.value.as_ref().map_or(0, Vec::len);
+        if size > self.max_event_bytes {
+            violations.push(too_large(size, self.max_event_bytes));
+        }
+    }
+
+    pub(crate) fn record(&self, attributes: &BTreeMap<String, String>, payload: Payload) -> Record {
+        let mut record_headers = self.headers(attributes);
+        // The Kafka key says it; and a plain key must not ride in a header where the key is a pseudonym.
+        record_headers.retain(|(name, _)| name != "ce_partitionkey");
+        record_headers.push((headers::CONTENT_TYPE.to_owned(), headers::AVRO.as_bytes().to_vec()));
+        Record {
+            topic: topics::publish(self.dataset.id()),
+            partition: None,
+            key: Some(payload.key),
+            value: payload.value,
+            headers: record_headers,
+            timestamp_ms: None,
+        }
+    }
+
+    /// The refusal, as it stands in `reject.<department>`: what was sent, unchanged, with everything that is wrong.
+    pub fn refuse(&self, violations: Vec<Violation>, sent: Sent<'_>) -> Decision {
+        let mut record_headers = self.headers(sent.attributes);
+        if self.dataset.compiled.dataset.key.form == KeyForm::Pseudonym {
+            // Such a plain key identifies a person. The publisher has it, and is answered.
+            record_headers.retain(|(name, _)| name != "ce_partitionkey");
+        }
+        let mut put = |name: &str, value: Vec<u8>| record_headers.push((name.to_owned(), value));
+        put(headers::CONTENT_TYPE, sent.content_type.as_bytes().to_vec());
+        put(headers::VIOLATIONS, violations_header(&violations));
+        put(headers::REJECTED_FROM, b"gateway".to_vec());
+        put(headers::REJECTED_DATASET, self.dataset.id().as_bytes().to_vec());
+        if let Some(line) = sent.line {
+            put(headers::REJECTED_LINE, line.as_bytes().to_vec());
+        }
+        // What is too large is cut: the topic would not take it, and the publisher has it.
+        let raw = &sent.raw[..sent.raw.len().min(self.max_event_bytes)];
+        let record = Record {
+            topic: topics::reject(self.department),
+            partition: Some(REJECT_PARTITION),
+            key: None,
+            value: (!raw.is_empty()).then(|| raw.to_vec()),
+            headers: record_headers,
+            timestamp_ms: None,
+        };
+        Decision::Refuse { violations, record }
+    }
+
+    fn headers(&self, attributes: &BTreeMap<String, String>) -> Vec<(String, Vec<u8>)> {
+        let mut all: Vec<(String, Vec<u8>)> =
+            attributes.iter().map(|(name, value)| (format!("ce_{name}"), value.as_bytes().to_vec())).collect();
+        all.push((headers::PUBLISHED_AT.to_owned(), self.now_us.to_string().into_bytes()));
+        all
+    }
+}
+
+fn too_large(size: usize, limit: usize) -> Violation {
+    let message = format!("the event has {size} bytes, attributes and data; at most {limit} are taken");
+    Violation::whole(Code::EnvelopeSize, message)
+}
+
+pub(crate) fn attributes_size(attributes: &BTreeMap<String, String>) -> usize {
+    attributes.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// JSON, complete unless it would not fit into the record: then the first of them, and how many more.
+fn violations_header(violations: &[Violation]) -> Vec<u8> {
+    let json = |violations: Vec<Violation>| serde_json::to_vec(&Rejection { violations }).unwrap_or_default();
+    let all = json(violations.to_vec());
+    if all.len() <= MAX_VIOLATION_BYTES {
+        return all;
+    }
+    let mut kept = Vec::new();
+    let mut bytes = 0;
+    for violation in violations {
+        bytes += json(vec![violation.clone()]).len();
+        if bytes > MAX_VIOLATION_BYTES {
+            break;
+        }
+        kept.push(violation.clone());
+    }
+    let more = violations.len() - kept.len();
+    kept.push(Violation::whole(Code::EnvelopeSize, format!("and {more} more violations")));
+    json(kept)
+}

@@ -1,0 +1,10 @@
+//! The gateway over HTTP: in this process with a sink that remembers, and once against the real broker.
+
+mod arbitrary;
+mod batches;
+mod broker;
+mod documentation;
+mod events;
+mod fixture;
+mod limits;
+mod uploads;

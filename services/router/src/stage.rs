@@ -1,0 +1,159 @@
+//! The stage: which partitions there are, which grants are active, and the order of it all. One event to one view is
+//! `route.rs`; what each view has been given is `partition.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use freshet_avro::Walk;
+use freshet_core::{Assigned, DropReason, Fault, InRecord, Outcome, Output, Progress, Replay, Stage, TopicPartition};
+use freshet_kafka::catalog::{CatalogHandle, Snapshot};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use crate::keys::Seed;
+use crate::metrics::{Census, Metrics, Uncommitted};
+use crate::partition::{Held, Tools};
+use crate::route::Buffers;
+use crate::views::{Routes, prepare};
+
+/// What the stage is given; nothing of it is ambient.
+pub struct Setup {
+    pub catalogue: CatalogHandle,
+    pub clock: Box<dyn Fn() -> Timestamp + Send>,
+    /// On whose calendar a grant begins and ends.
+    pub time_zone: TimeZone,
+    /// How many records a transaction writes at most to views that are being filled.
+    pub fill_batch_records: usize,
+    pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("fill_batch_records", &self.fill_batch_records).finish_non_exhaustive()
+    }
+}
+
+/// Projects each canonical event into the views that active grants name.
+#[derive(Debug)]
+pub struct Router {
+    setup: Setup,
+    snapshot: Arc<Snapshot>,
+    /// The day for which the active grants were looked up.
+    today: Date,
+    /// By input topic.
+    routes: BTreeMap<String, Arc<Routes>>,
+    subscribed: Vec<String>,
+    partitions: Vec<Held>,
+    /// Index into `partitions` of the last record's: the next is usually of the same.
+    last: usize,
+    tools: Tools,
+}
+
+impl Router {
+    pub fn new(setup: Setup) -> Self {
+        let tools = Tools {
+            seed: Seed::random(),
+            walk: Walk::new(),
+            buffers: Buffers::default(),
+            uncommitted: Uncommitted::default(),
+        };
+        Self {
+            setup,
+            snapshot: Arc::default(),
+            today: Date::MIN,
+            routes: BTreeMap::new(),
+            subscribed: Vec::new(),
+            partitions: Vec::new(),
+            last: 0,
+            tools,
+        }
+    }
+
+    /// Takes the catalogue and the day as they are now: a grant begins or ends by either.
+    fn refresh(&mut self) -> Result<(), Fault> {
+        self.setup.catalogue.check()?;
+        let snapshot = self.setup.catalogue.current();
+        let now = (self.setup.clock)();
+        let today = now.to_zoned(self.setup.time_zone.clone()).date();
+        if snapshot.revision == self.snapshot.revision && today == self.today {
+            return Ok(());
+        }
+        let routes = prepare(&snapshot.catalog, today, &self.routes)?;
+        (self.snapshot, self.today, self.routes) = (snapshot, today, routes);
+        for held in &mut self.partitions {
+            held.routes = self.routes.get(&held.topic).map(Arc::clone);
+            held.follow_grants(now.as_millisecond());
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, record: &InRecord<'_>) -> Result<usize, Fault> {
+        let is_it = |held: &Held| held.partition == record.partition && held.topic == record.topic;
+        if !self.partitions.get(self.last).is_some_and(is_it) {
+            self.last = self.partitions.iter().position(is_it).ok_or_else(|| {
+                Fault::fatal("route", format!("{}[{}] was not assigned", record.topic, record.partition))
+            })?;
+        }
+        Ok(self.last)
+    }
+}
+
+impl Stage for Router {
+    fn inputs(&mut self) -> Result<Option<Vec<String>>, Fault> {
+        self.refresh()?;
+        self.tools.uncommitted.add_to(&self.setup.metrics);
+        let mut census = Census::default();
+        for held in &self.partitions {
+            held.count(&mut census);
+        }
+        self.setup.metrics.set(census);
+        // Every dataset is read, also one that no view needs yet: its position is then where the first one begins to be
+        // live, and what lies before it is filled in pieces.
+        if self.subscribed.iter().eq(self.routes.keys()) {
+            return Ok(None);
+        }
+        self.subscribed = self.routes.keys().cloned().collect();
+        Ok(Some(self.subscribed.clone()))
+    }
+
+    fn assigned(&mut self, partitions: &[Assigned], replay: &mut dyn Replay) -> Result<(), Fault> {
+        let now_ms = (self.setup.clock)().as_millisecond();
+        for Assigned { topic, partition, position } in partitions {
+            let routes = self.routes.get(topic).map(Arc::clone);
+            let held = Held::rebuild(topic.clone(), *partition, *position, routes, now_ms, self.tools.seed, replay)?;
+            self.partitions.push(held);
+        }
+        Ok(())
+    }
+
+    fn revoked(&mut self, partitions: &[TopicPartition]) {
+        // After an abort this comes before any count is added to the metrics.
+        self.tools.uncommitted.forget();
+        self.partitions
+            .retain(|held| !partitions.iter().any(|gone| gone.partition == held.partition && gone.topic == held.topic));
+    }
+
+    fn process(&mut self, record: &InRecord<'_>, out: &mut dyn Output) -> Result<Outcome, Fault> {
+        let index = self.find(record)?;
+        match self.partitions[index].live(record, &mut self.tools, out)? {
+            0 => Ok(Outcome::Dropped(DropReason::NoView)),
+            records => Ok(Outcome::Emitted { records }),
+        }
+    }
+
+    fn has_background_work(&self) -> bool {
+        self.partitions.iter().any(Held::has_work)
+    }
+
+    fn background(&mut self, replay: &mut dyn Replay, out: &mut dyn Output) -> Result<Progress, Fault> {
+        let mut left = self.setup.fill_batch_records;
+        for held in &mut self.partitions {
+            if left > 0 && held.has_work() {
+                left = left.saturating_sub(held.fill(left, &mut self.tools, replay, out)?);
+            }
+            held.save(out)?;
+        }
+        Ok(if self.has_background_work() { Progress::More } else { Progress::Idle })
+    }
+}

@@ -1,0 +1,238 @@
+//! The stage: from a record to its one outcome. The steps behind the envelope, in order, are in `steps.rs`; what is
+//! remembered between events is in `state.rs`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use freshet_avro::Walk;
+use freshet_catalog_model::compiled::PseudonymKey;
+use freshet_core::{
+    Assigned, Code, DropReason, Fault, InRecord, OutRecord, Outcome, Output, Replay, Stage, TopicPartition, Violation,
+};
+use freshet_kafka::catalog::{CatalogHandle, Snapshot};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::dataset::{Prepared, StateRules, prepare};
+use crate::envelope;
+use crate::metrics::{Metrics, Uncommitted};
+use crate::rebuild::rebuild;
+use crate::state::{PartitionState, Seed};
+use crate::steps::Event;
+use crate::{authority, rejection};
+
+/// What the stage is given; nothing of it is ambient.
+pub struct Setup {
+    pub catalogue: CatalogHandle,
+    pub clock: Box<dyn Fn() -> Timestamp + Send>,
+    pub pseudonym: Option<PseudonymKey>,
+    pub max_event_bytes: usize,
+    pub clock_skew: SignedDuration,
+    pub metrics: Metrics,
+}
+
+impl std::fmt::Debug for Setup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setup").field("max_event_bytes", &self.max_event_bytes).finish_non_exhaustive()
+    }
+}
+
+/// Decides whether an event is what it claims. Good events go on unchanged to `dataset.<dataset>`, others with the
+/// complete list of what is wrong to `reject.<department>`, both in the partition in which they came.
+pub struct Validator {
+    setup: Setup,
+    snapshot: Arc<Snapshot>,
+    /// By input topic.
+    datasets: BTreeMap<String, Arc<Prepared>>,
+    subscribed: Vec<String>,
+    /// Source → department, as the snapshot has it. Publishers have few sources.
+    departments: HashMap<String, Option<String>>,
+    partitions: Vec<Held>,
+    /// Index into `partitions` of the last record's: the next is usually of the same.
+    last: usize,
+    seed: Seed,
+    walk: Walk,
+    violations: Vec<Violation>,
+    uncommitted: Uncommitted,
+}
+
+/// A partition that the group gave us.
+struct Held {
+    topic: String,
+    partition: i32,
+    /// `None` where the dataset left the catalogue.
+    dataset: Option<Arc<Prepared>>,
+    /// What `state` was built under.
+    rules: Option<StateRules>,
+    state: PartitionState,
+}
+
+/// More sources than any department has systems; past this the map is begun anew.
+const MOST_SOURCES: usize = 10_000;
+
+impl std::fmt::Debug for Validator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Validator").field("revision", &self.snapshot.revision).finish_non_exhaustive()
+    }
+}
+
+impl Validator {
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            snapshot: Arc::default(),
+            datasets: BTreeMap::new(),
+            subscribed: Vec::new(),
+            departments: HashMap::new(),
+            partitions: Vec::new(),
+            last: 0,
+            seed: Seed::random(),
+            walk: Walk::new(),
+            violations: Vec::new(),
+            uncommitted: Uncommitted::default(),
+        }
+    }
+
+    /// Takes the catalogue as it is now.
+    fn refresh(&mut self) -> Result<(), Fault> {
+        self.setup.catalogue.check()?;
+        let snapshot = self.setup.catalogue.current();
+        if snapshot.revision == self.snapshot.revision {
+            return Ok(());
+        }
+        let datasets = prepare(&snapshot.catalog, &self.datasets, self.setup.pseudonym.is_some())?;
+        for held in &mut self.partitions {
+            held.dataset = datasets.get(&held.topic).map(Arc::clone);
+        }
+        self.departments.clear();
+        (self.snapshot, self.datasets) = (snapshot, datasets);
+        Ok(())
+    }
+
+    fn find(&mut self, record: &InRecord<'_>) -> Result<usize, Fault> {
+        let is_it = |held: &Held| held.partition == record.partition && held.topic == record.topic;
+        if !self.partitions.get(self.last).is_some_and(is_it) {
+            self.last = self.partitions.iter().position(is_it).ok_or_else(|| {
+                Fault::fatal("validate", format!("{}[{}] was not assigned", record.topic, record.partition))
+            })?;
+        }
+        Ok(self.last)
+    }
+}
+
+impl Stage for Validator {
+    fn inputs(&mut self) -> Result<Option<Vec<String>>, Fault> {
+        self.refresh()?;
+        self.uncommitted.add_to(&self.setup.metrics);
+        let sizes = self.partitions.iter().map(|held| held.state.sizes());
+        let (entities, ids) = sizes.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        self.setup.metrics.set_state(entities, ids);
+        if self.subscribed.iter().eq(self.datasets.keys()) {
+            return Ok(None);
+        }
+        self.subscribed = self.datasets.keys().cloned().collect();
+        Ok(Some(self.subscribed.clone()))
+    }
+
+    fn assigned(&mut self, partitions: &[Assigned], replay: &mut dyn Replay) -> Result<(), Fault> {
+        let now = (self.setup.clock)();
+        for Assigned { topic, partition, .. } in partitions {
+            let dataset = self.datasets.get(topic).map(Arc::clone);
+            let state = match &dataset {
+                Some(dataset) => rebuild(dataset, *partition, self.seed, now, replay)?,
+                None => PartitionState::new(self.seed),
+            };
+            let rules = dataset.as_ref().map(|dataset| dataset.state_rules());
+            self.partitions.push(Held { topic: topic.clone(), partition: *partition, dataset, rules, state });
+        }
+        Ok(())
+    }
+
+    fn revoked(&mut self, partitions: &[TopicPartition]) {
+        // After an abort this comes before any count is added to the metrics.
+        self.uncommitted.forget();
+        self.partitions
+            .retain(|held| !partitions.iter().any(|gone| gone.partition == held.partition && gone.topic == held.topic));
+    }
+
+    fn begin_batch(&mut self) -> Result<(), Fault> {
+        self.uncommitted.add_to(&self.setup.metrics);
+        self.refresh()?;
+        let now = (self.setup.clock)();
+        for held in &mut self.partitions {
+            let rules = held.dataset.as_ref().map(|dataset| dataset.state_rules());
+            if rules != held.rules {
+                // The loop answers with `revoked` and `assigned`, which rebuilds the state under the new rules.
+                return Err(Fault::retry("validate", format!("the rules of {} changed", held.topic)));
+            }
+            if let Some(dataset) = &held.dataset {
+                let window_begins = now.saturating_sub(dataset.window).unwrap_or(Timestamp::MIN);
+                held.state.expire(window_begins.as_millisecond());
+            }
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, record: &InRecord<'_>, out: &mut dyn Output) -> Result<Outcome, Fault> {
+        let index = self.find(record)?;
+        let now = (self.setup.clock)();
+        let Self { setup, snapshot, departments, partitions, walk, violations, uncommitted, .. } = self;
+        let Held { dataset, state, .. } = &mut partitions[index];
+        violations.clear();
+
+        let envelope = envelope::check(record, setup.max_event_bytes, violations);
+        let department = envelope.source.and_then(|source| {
+            if departments.len() > MOST_SOURCES {
+                departments.clear();
+            }
+            if !departments.contains_key(source) {
+                let department = snapshot.catalog.department_of_source(source).map(|found| found.id.clone());
+                departments.insert(source.to_owned(), department);
+            }
+            departments.get(source).and_then(Option::as_deref)
+        });
+        let identity = envelope.source.zip(envelope.id);
+        if violations.is_empty() && identity.is_some_and(|(source, id)| state.has_accepted(source, id)) {
+            return Ok(Outcome::Dropped(DropReason::Duplicate));
+        }
+        if let Some(source) = envelope.source {
+            authority::check_source(source, department, violations);
+        }
+        let entity = match dataset {
+            Some(dataset) => {
+                let event = Event { record, envelope, department, now, dataset, setup };
+                event.check(state, walk, violations)
+            }
+            None => {
+                let message = format!("{} belongs to no dataset of the catalogue", record.topic);
+                violations.push(Violation::whole(Code::DatasetUnknown, message));
+                None
+            }
+        };
+        match (entity, &dataset, record.key) {
+            (Some(entity), Some(dataset), Some(key)) if violations.is_empty() => {
+                state.accept(key, entity);
+                if let Some((source, id)) = identity {
+                    state.remember(source, id, now.as_millisecond());
+                }
+                let cleaned = rejection::without_ours(record);
+                out.send(OutRecord {
+                    topic: &dataset.topic,
+                    partition: record.partition,
+                    key: record.key,
+                    value: record.value,
+                    headers: cleaned.as_deref().unwrap_or(record.headers),
+                    extra: &[],
+                    // The time of acceptance: the duplicate window and the compaction lag that guarantees it count from it.
+                    timestamp_ms: None,
+                })?;
+                Ok(Outcome::Emitted { records: 1 })
+            }
+            _ => {
+                let dataset = dataset.as_ref().map_or("", |dataset| dataset.compiled.id());
+                uncommitted.count(dataset, violations);
+                rejection::send(record, department, violations, out)?;
+                Ok(Outcome::Rejected)
+            }
+        }
+    }
+}
