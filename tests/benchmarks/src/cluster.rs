@@ -1,0 +1,189 @@
+//! A broker with the benchmark's catalogue, loaded with licences, and a way to run a service beside the measuring.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use freshet_catalog_model::{Catalog, Entry, TopicSpec, plan, yaml};
+use freshet_core::headers;
+use freshet_kafka::publisher::Publisher;
+use freshet_kafka::{Connection, Record, admin, catalog};
+use freshet_runtime::Context;
+use freshet_testkit::{Broker, BrokerSettings};
+
+use crate::licence::Generator;
+
+/// The catalogue's files, so that the command needs no folder beside it.
+const FILES: &[(&str, &str)] = &[
+    ("departments.yaml", include_str!("../catalogue/departments.yaml")),
+    ("licence/dataset.yaml", include_str!("../catalogue/licence/dataset.yaml")),
+    ("licence/licence.avsc", include_str!("../catalogue/licence/licence.avsc")),
+    ("grants/counter.yaml", include_str!("../catalogue/grants/counter.yaml")),
+    ("grants/tax.yaml", include_str!("../catalogue/grants/tax.yaml")),
+    ("grants/police.yaml", include_str!("../catalogue/grants/police.yaml")),
+];
+
+pub const INPUT: &str = "publish.licence";
+pub const CANONICAL: &str = "dataset.licence";
+/// Topics of the limit's own.
+pub const LIMIT_TOPICS: &[&str] = &[
+    "limit.validator",
+    "limit.router.counter",
+    "limit.router.tax",
+    "limit.router.police",
+    "limit.hop1",
+    "limit.hop2",
+    "limit.input",
+];
+
+#[derive(Debug)]
+pub struct Cluster {
+    pub connection: Connection,
+    pub catalog: Catalog,
+    pub schema_id: u32,
+    pub runtime: tokio::runtime::Runtime,
+    // Dropped last: the broker ends when everything that talks to it has ended.
+    _folder: tempfile::TempDir,
+    _broker: Broker,
+}
+
+impl Cluster {
+    pub fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut settings = BrokerSettings::new(folder.path().join("kafka"));
+        settings.heap = "1g".to_owned();
+        let broker = Broker::start(settings)?;
+        let connection = Connection { bootstrap_servers: broker.bootstrap(), ..Connection::default() };
+        let catalog = apply(&connection, folder.path())?;
+        let schema_id = catalog.datasets.get("licence").and_then(|dataset| dataset.latest_schema_id());
+        let schema_id = schema_id.context("the licence dataset has no schema")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        Ok(Self { connection, catalog, schema_id, runtime, _folder: folder, _broker: broker })
+    }
+
+    /// Publishes licences with their headers, as a department would.
+    pub fn load(&self, records: u64) -> anyhow::Result<()> {
+        let publisher = Publisher::new(&self.connection, "bench", 100_000)?;
+        let mut generator = Generator::new(20_170_415, self.schema_id, records.min(1_000_000));
+        let mut left = records;
+        while left > 0 {
+            let size = left.min(10_000);
+            let batch: Vec<Record> = (0..size).map(|_| event(INPUT, &mut generator, None)).collect();
+            for result in self.runtime.block_on(publisher.publish_all(&batch)) {
+                result?;
+            }
+            left -= size;
+        }
+        Ok(())
+    }
+
+    /// Starts a service; it runs until the returned handle is stopped.
+    pub fn start_service<F, E>(&self, run: impl FnOnce(Connection, Context) -> F) -> Running
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::fmt::Display + Send + 'static,
+    {
+        let context = Context::new();
+        let task = run(self.connection.clone(), context.clone());
+        let task = self.runtime.spawn(async move { task.await.map_err(|error| error.to_string()) });
+        Running { context, task }
+    }
+
+    /// Adds an entry to the live catalogue.
+    pub fn put(&self, entry: Entry) -> anyhow::Result<()> {
+        Ok(catalog::write(&self.connection, &[entry], &[])?)
+    }
+
+    pub fn view_of(&self, grant: &str) -> anyhow::Result<String> {
+        let grant = self.catalog.grants.get(grant).with_context(|| format!("no grant {grant}"))?;
+        Ok(grant.view.clone())
+    }
+}
+
+fn apply(connection: &Connection, folder: &std::path::Path) -> anyhow::Result<Catalog> {
+    let directory = folder.join("catalogue");
+    for (name, text) in FILES {
+        let path = directory.join(name);
+        std::fs::create_dir_all(path.parent().context("no parent")?)?;
+        std::fs::write(path, text)?;
+    }
+    let problems = |diagnostics: Vec<freshet_catalog_model::Diagnostic>| {
+        anyhow::anyhow!(diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    };
+    let source = yaml::load(&directory).map_err(problems)?;
+    let changes = plan::diff(&source, &Catalog::default()).map_err(problems)?;
+    let mut topics = changes.topics();
+    let model = topics.iter().find(|topic| topic.name == INPUT).context("no topic for publishers")?.clone();
+    topics.extend(LIMIT_TOPICS.iter().map(|name| TopicSpec { name: (*name).to_owned(), ..model.clone() }));
+    admin::ensure_topics(connection, &topics)?;
+    catalog::write(connection, &changes.puts(), &changes.removals())?;
+    Ok(changes.after().clone())
+}
+
+/// A service under measurement.
+#[derive(Debug)]
+pub struct Running {
+    pub context: Context,
+    task: tokio::task::JoinHandle<Result<(), String>>,
+}
+
+impl Running {
+    /// The sum of a counter over its labels.
+    pub fn counter(&self, name: &str) -> u64 {
+        let families = self.context.registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        family.map_or(0.0, |family| family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum())
+            as u64
+    }
+
+    /// Waits until the counter has reached `at_least`; an error where the service ends or nothing moves for a minute.
+    pub fn wait_for(&self, name: &str, at_least: u64) -> anyhow::Result<u64> {
+        let mut moved = (Instant::now(), 0);
+        loop {
+            let value = self.counter(name);
+            if value >= at_least {
+                return Ok(value);
+            }
+            if value != moved.1 {
+                moved = (Instant::now(), value);
+            }
+            if self.task.is_finished() {
+                bail!("the service ended before {name} reached {at_least}");
+            }
+            if moved.0.elapsed() > Duration::from_secs(60) {
+                bail!("{name} stands at {value} of {at_least} for a minute");
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+
+    pub fn stop(self, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+        self.context.stop.cancel();
+        runtime.block_on(self.task)?.map_err(|error| anyhow::anyhow!(error))
+    }
+}
+
+/// One event of the workload as a Kafka record with CloudEvents headers.
+pub fn event(topic: &str, generator: &mut Generator, published_at_us: Option<u64>) -> Record {
+    let licence = generator.next_licence();
+    let id = format!("{:016x}", licence.sequence);
+    let mut list = vec![
+        (headers::SPECVERSION, "1.0".to_owned()),
+        (headers::ID, id),
+        (headers::SOURCE, "urn:bench:licensing".to_owned()),
+        (headers::TYPE, "gov.exchange.licence.changed.v1".to_owned()),
+        (headers::SUBJECT, licence.key.clone()),
+        (headers::TIME, "2026-01-15T08:00:00Z".to_owned()),
+        (headers::SEQUENCE, format!("{:020}", licence.sequence)),
+        (headers::CONTENT_TYPE, headers::AVRO.to_owned()),
+    ];
+    if let Some(at) = published_at_us {
+        list.push((headers::PUBLISHED_AT, at.to_string()));
+    }
+    Record {
+        topic: topic.to_owned(),
+        key: Some(licence.key.into_bytes()),
+        value: Some(licence.value),
+        headers: list.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
+        ..Record::default()
+    }
+}

@@ -1,0 +1,71 @@
+//! The table.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{LatencyRow, Row};
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub machine: String,
+    pub records: u64,
+    pub rows: Vec<Row>,
+    pub latency: Vec<LatencyRow>,
+    /// Of this process: all services, generator and receivers together.
+    pub peak_memory_mib: u64,
+}
+
+impl Report {
+    pub fn new(records: u64) -> Self {
+        Self { machine: machine(), records, rows: Vec::new(), latency: Vec::new(), peak_memory_mib: 0 }
+    }
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("model name"))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    });
+    format!("{cores} cores, {}", model.unwrap_or_else(|| "unknown processor".to_owned()))
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} licence records, one broker on the same machine ({})\n", self.records, self.machine)?;
+        writeln!(f, "| What | events/s | CPU µs an event | events/s ÷ limit | CPU ÷ limit |")?;
+        writeln!(f, "|---|---|---|---|---|")?;
+        for row in &self.rows {
+            let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
+            writeln!(
+                f,
+                "| {} | {} | {:.1} | {} | {} |",
+                row.what,
+                grouped(row.events_per_second),
+                row.cpu_us_per_event,
+                ratio(row.ratio),
+                ratio(row.cpu_ratio)
+            )?;
+        }
+        writeln!(f, "\n| Latency, publish → read_committed subscriber | events/s | p50 ms | p99 ms |")?;
+        writeln!(f, "|---|---|---|---|")?;
+        for row in &self.latency {
+            writeln!(f, "| {} | {} | {:.0} | {:.0} |", row.what, row.rate_per_second, row.p50_ms, row.p99_ms)?;
+        }
+        write!(f, "\nPeak memory of the whole process: {} MiB", self.peak_memory_mib)
+    }
+}
+
+/// Thousands apart.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
