@@ -92,6 +92,12 @@ impl Supervised {
         self.wait_or_kill();
     }
 
+    /// As `stop`, but asks with this signal.
+    pub fn stop_with(&mut self, signal: Signal) {
+        self.ending.signal = signal;
+        self.stop();
+    }
+
     /// Only asks: for ending several at a time.
     pub fn ask(&mut self) {
         if self.ended().is_none() {

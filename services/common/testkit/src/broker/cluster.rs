@@ -88,6 +88,21 @@ impl Cluster {
         Ok(())
     }
 
+    pub(super) fn start_one(&mut self, index: usize) -> Result<(), BrokerError> {
+        if !self.runs(index) {
+            self.nodes[index] = Some(self.spawn(index)?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn runs(&mut self, index: usize) -> bool {
+        self.nodes.get_mut(index).and_then(Option::as_mut).is_some_and(|node| node.ended().is_none())
+    }
+
+    pub(super) fn pid_of(&self, index: usize) -> Option<u32> {
+        self.nodes.get(index).and_then(Option::as_ref).map(Supervised::pid)
+    }
+
     pub(super) fn stop(&mut self) {
         if self.settings.throwaway {
             return self.kill();
@@ -111,6 +126,12 @@ impl Cluster {
     pub(super) fn kill_one(&mut self, index: usize) {
         if let Some(mut node) = self.nodes.get_mut(index).and_then(Option::take) {
             node.kill();
+        }
+    }
+
+    pub(super) fn stop_one(&mut self, index: usize) {
+        if let Some(mut node) = self.nodes.get_mut(index).and_then(Option::take) {
+            node.stop_with(Signal::SIGTERM);
         }
     }
 
@@ -149,7 +170,7 @@ impl Cluster {
         let log = folder.join("log");
         fs::create_dir_all(&log).map_err(io("making", &log))?;
         for (name, text) in [
-            ("server.properties", properties::server(index, &self.ports, &folder)),
+            ("server.properties", properties::server(index, &self.ports, &self.settings.listeners, &folder)),
             ("log4j2.properties", properties::log4j(&folder)),
         ] {
             let path = folder.join(name);

@@ -29,11 +29,32 @@ pub struct BrokerSettings {
     pub port_base: Option<u16>,
     /// For tests: compiles less eagerly (starts faster, runs slower), is killed at the end and its folder removed.
     pub throwaway: bool,
+    /// Listeners beside the usual one, for clients that reach the brokers by other addresses.
+    pub listeners: Vec<Listener>,
+}
+
+/// One more listener of every broker. Clients that begin there are sent to its advertised ports: a proxy between them and
+/// the brokers sees all that they say.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// In capitals, as Kafka writes listeners.
+    pub name: String,
+    /// (where it listens, where clients are told to connect) for each broker, both on loopback.
+    pub ports: Vec<(u16, u16)>,
+    /// The brokers replicate through it.
+    pub is_for_brokers: bool,
 }
 
 impl BrokerSettings {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), brokers: 1, heap: "512m".to_owned(), port_base: None, throwaway: false }
+        Self {
+            data_dir: data_dir.into(),
+            brokers: 1,
+            heap: "512m".to_owned(),
+            port_base: None,
+            throwaway: false,
+            listeners: Vec::new(),
+        }
     }
 }
 
@@ -109,6 +130,26 @@ impl Broker {
     /// SIGKILL to one broker, counted from 0.
     pub fn kill_one(&mut self, index: usize) {
         self.cluster.kill_one(index);
+    }
+
+    /// One broker in good order, counted from 0.
+    pub fn stop_one(&mut self, index: usize) {
+        self.cluster.stop_one(index);
+    }
+
+    /// Starts one broker that was stopped or killed, and does not wait for it.
+    pub fn start_one(&mut self, index: usize) -> Result<(), BrokerError> {
+        self.cluster.start_one(index)
+    }
+
+    /// The process of one broker, while there is one.
+    pub fn pid_of(&self, index: usize) -> Option<u32> {
+        self.cluster.pid_of(index)
+    }
+
+    /// True while the process of this broker runs.
+    pub fn runs(&mut self, index: usize) -> bool {
+        self.cluster.runs(index)
     }
 
     /// Starts what was stopped or killed, on the same ports and data.

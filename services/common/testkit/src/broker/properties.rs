@@ -4,6 +4,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::Listener;
+
 /// The ports of one node, both on loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Ports {
@@ -12,7 +14,7 @@ pub(super) struct Ports {
 }
 
 /// `server.properties` of node `index` (from 0).
-pub(super) fn server(index: usize, ports: &[Ports], folder: &Path) -> String {
+pub(super) fn server(index: usize, ports: &[Ports], more: &[Listener], folder: &Path) -> String {
     let node = index + 1;
     let Ports { broker, controller } = ports[index];
     let voters: Vec<String> = ports
@@ -31,10 +33,20 @@ pub(super) fn server(index: usize, ports: &[Ports], folder: &Path) -> String {
     set("node.id", &node);
     set("controller.quorum.voters", &voters.join(","));
     set("controller.listener.names", &"CONTROLLER");
-    set("inter.broker.listener.name", &"PLAINTEXT");
-    set("listeners", &format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}"));
-    set("advertised.listeners", &format!("PLAINTEXT://127.0.0.1:{broker}"));
-    set("listener.security.protocol.map", &"PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT");
+    let mut listeners = format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}");
+    let mut advertised = format!("PLAINTEXT://127.0.0.1:{broker}");
+    let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
+    for Listener { name, ports, .. } in more {
+        let (listen, told) = ports[index];
+        listeners.push_str(&format!(",{name}://127.0.0.1:{listen}"));
+        advertised.push_str(&format!(",{name}://127.0.0.1:{told}"));
+        protocols.push_str(&format!(",{name}:PLAINTEXT"));
+    }
+    let between = more.iter().find(|listener| listener.is_for_brokers);
+    set("inter.broker.listener.name", &between.map_or("PLAINTEXT", |listener| &listener.name));
+    set("listeners", &listeners);
+    set("advertised.listeners", &advertised);
+    set("listener.security.protocol.map", &protocols);
     set("log.dirs", &folder.join("data").display());
 
     // Topics come from the catalogue only: a misspelt name must fail.
@@ -103,7 +115,7 @@ mod tests {
     #[test]
     fn three_nodes_name_each_other_and_keep_two_in_sync() {
         let ports: Vec<Ports> = (0..3).map(|i| Ports { broker: 9000 + i, controller: 9100 + i }).collect();
-        let text = server(1, &ports, Path::new("/d/node-2"));
+        let text = server(1, &ports, &[], Path::new("/d/node-2"));
         for line in [
             "node.id=2",
             "controller.quorum.voters=1@127.0.0.1:9100,2@127.0.0.1:9101,3@127.0.0.1:9102",
@@ -114,6 +126,21 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        assert!(server(0, &ports[..1], Path::new("/d")).contains("\nmin.insync.replicas=1\n"));
+        assert!(server(0, &ports[..1], &[], Path::new("/d")).contains("\nmin.insync.replicas=1\n"));
+    }
+
+    #[test]
+    fn a_further_listener_is_told_by_its_proxy() {
+        let ports: Vec<Ports> = (0..3).map(|i| Ports { broker: 9000 + i, controller: 9100 + i }).collect();
+        let name = "BETWEEN".to_owned();
+        let more = Listener { name, ports: vec![(1, 2), (3, 4), (5, 6)], is_for_brokers: true };
+        let text = server(1, &ports, &[more], Path::new("/d"));
+        for line in [
+            "inter.broker.listener.name=BETWEEN",
+            "listeners=PLAINTEXT://127.0.0.1:9001,CONTROLLER://127.0.0.1:9101,BETWEEN://127.0.0.1:3",
+            "advertised.listeners=PLAINTEXT://127.0.0.1:9001,BETWEEN://127.0.0.1:4",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
     }
 }

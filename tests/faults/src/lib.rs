@@ -1,0 +1,5 @@
+//! Hurts the bus from a seed while real registers run through it, and says from what was seen at its ends whether it kept
+//! its promises. Independent of the services: they are processes, known by their public interfaces.
+
+pub mod checker;
+pub mod history;
