@@ -10,7 +10,7 @@ use crate::varint::{self, VarintError};
 use crate::{decimal, limits};
 
 /// After so many the rest is not listed: a header carries the list.
-pub const MAX_VIOLATIONS: usize = 100;
+pub const MAX_VIOLATIONS: usize = freshet_core::MAX_VIOLATIONS;
 /// Items without bytes (null, empty records) that a record may have in all. Other items are bounded by the bytes.
 pub const MAX_EMPTY_ITEMS: u64 = 65_536;
 

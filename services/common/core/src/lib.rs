@@ -8,6 +8,7 @@ pub mod identifiers;
 pub mod receipt;
 pub mod record;
 pub mod stage;
+pub mod text;
 pub mod topics;
 pub mod violation;
 pub mod withheld;
@@ -16,7 +17,7 @@ pub use fault::Fault;
 pub use receipt::{Receipt, ReceiptOutcome, Way};
 pub use record::{Header, InRecord, OutRecord};
 pub use stage::{Assigned, DropReason, Outcome, Output, Progress, Replay, ReplayRange, Stage, TopicPartition};
-pub use violation::{Code, Rejection, Violation};
+pub use violation::{Code, MAX_VIOLATIONS, Rejection, Violation};
 pub use withheld::Withheld;
 
 /// The partition of a key as Kafka's Java client chooses it (murmur2), so that every way in agrees on it.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::text;
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// A reason code. Each has a page of its text's name in `docs/errors/`.
@@ -76,13 +78,34 @@ pub struct Violation {
     pub message: String,
 }
 
+/// Violations that are listed of one event. The list travels in a header, and a sender chooses how long it would be.
+pub const MAX_VIOLATIONS: usize = 100;
+/// Characters of a violation's field.
+pub const MAX_FIELD_LENGTH: usize = 256;
+/// Characters of a violation's message.
+pub const MAX_MESSAGE_LENGTH: usize = 1_000;
+
 impl Violation {
+    /// Field and message quote what was sent: they are cut at their limits, and signs that act on a terminal or hide in a
+    /// text ([`crate::text::is_hidden`]) are escaped.
     pub fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, field: Some(field.into()), message: message.into() }
+        let field = text::shown(field.into(), MAX_FIELD_LENGTH);
+        Self { code, field: Some(field), message: text::shown(message.into(), MAX_MESSAGE_LENGTH) }
     }
 
+    /// Of the event as a whole; the message as in [`Violation::new`].
     pub fn whole(code: Code, message: impl Into<String>) -> Self {
-        Self { code, field: None, message: message.into() }
+        Self { code, field: None, message: text::shown(message.into(), MAX_MESSAGE_LENGTH) }
+    }
+
+    /// The first [`MAX_VIOLATIONS`], and how many more there are.
+    pub fn first(mut violations: Vec<Self>) -> Vec<Self> {
+        let more = violations.len().saturating_sub(MAX_VIOLATIONS);
+        if let Some(code) = violations.get(MAX_VIOLATIONS).map(|violation| violation.code) {
+            violations.truncate(MAX_VIOLATIONS);
+            violations.push(Self::whole(code, format!("and {more} more faults, which are not listed")));
+        }
+        violations
     }
 }
 
@@ -100,4 +123,31 @@ impl std::fmt::Display for Violation {
 #[serde(transparent)]
 pub struct Rejection {
     pub violations: Vec<Violation>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_quoted_short_and_without_signs_that_act() {
+        let at_limit = Violation::new(Code::MappingRow, "f".repeat(MAX_FIELD_LENGTH), "m".repeat(MAX_MESSAGE_LENGTH));
+        assert_eq!(at_limit.field.as_deref().map(str::len), Some(MAX_FIELD_LENGTH));
+        assert_eq!(at_limit.message.len(), MAX_MESSAGE_LENGTH);
+        let beyond =
+            Violation::new(Code::MappingRow, "f".repeat(MAX_FIELD_LENGTH + 1), "名".repeat(MAX_MESSAGE_LENGTH + 1));
+        assert!(beyond.field.as_deref().is_some_and(|field| field.ends_with("f…")), "{beyond:?}");
+        assert_eq!(beyond.message.chars().count(), MAX_MESSAGE_LENGTH + 1);
+        let acting = Violation::whole(Code::MappingRow, "a\u{1b}[2Jb\r\nERROR c\u{202e}d");
+        assert_eq!(acting.message, "a\\u{1b}[2Jb\\r\\nERROR c\\u{202e}d");
+    }
+
+    #[test]
+    fn the_list_is_bounded() {
+        let list = |count| (0..count).map(|number| Violation::whole(Code::SchemaType, number.to_string())).collect();
+        assert_eq!(Violation::first(list(MAX_VIOLATIONS)).len(), MAX_VIOLATIONS);
+        let cut = Violation::first(list(MAX_VIOLATIONS + 7));
+        assert_eq!(cut.len(), MAX_VIOLATIONS + 1);
+        assert_eq!(cut[MAX_VIOLATIONS].message, "and 7 more faults, which are not listed");
+    }
 }

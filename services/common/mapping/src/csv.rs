@@ -8,9 +8,10 @@ use freshet_core::{Code, Violation};
 
 use crate::beside::{finish, operation};
 use crate::event::{FileError, Line, MappedEvent, Operation};
+use crate::json;
 use crate::json_lines::{too_long, web_page};
 use crate::mapper::Mapper;
-use crate::records::{RawRecord, Records};
+use crate::records::{MAX_COLUMNS, RawRecord, Records};
 use crate::row::{Cell, Row};
 
 /// Iterates over the records of a file, after its header.
@@ -42,6 +43,11 @@ impl Mapper {
     }
 
     fn header(&self, first: &RawRecord, encoding: &'static Encoding) -> Result<Vec<String>, FileError> {
+        if first.fields.len() > MAX_COLUMNS || first.too_long {
+            let limit = self.limit_bytes;
+            let message = format!("the header has more than {MAX_COLUMNS} columns or {limit} bytes");
+            return Err(FileError::Kind(message));
+        }
         let mut header = Vec::new();
         for field in &first.fields {
             let text = decode(encoding, field).ok_or_else(|| {
@@ -57,11 +63,9 @@ impl Mapper {
             return Err(FileError::Kind(self.no_header(&format!("the first line is: {start}"))));
         }
         let mut violations = Vec::new();
-        for (at, column) in header.iter().enumerate() {
-            if header[..at].iter().filter(|other| *other == column).count() == 1 {
-                let message = format!("the column \"{column}\" stands in the header more than once");
-                violations.push(Violation::new(Code::MappingRow, column, message));
-            }
+        for column in json::repeated(header.iter().map(String::as_str)) {
+            let message = format!("the column \"{column}\" stands in the header more than once");
+            violations.push(Violation::new(Code::MappingRow, column, message));
         }
         violations.extend(self.unknown_columns(header.iter().map(String::as_str)));
         violations.extend(self.missing_columns(&header));
@@ -71,7 +75,7 @@ impl Mapper {
                 violations.push(Violation::new(Code::MappingRow, column, message));
             }
         }
-        if violations.is_empty() { Ok(header) } else { Err(FileError::Header(violations)) }
+        if violations.is_empty() { Ok(header) } else { Err(FileError::Header(Violation::first(violations))) }
     }
 
     fn no_header(&self, found: &str) -> String {
@@ -142,7 +146,7 @@ impl<R: BufRead> Iterator for CsvRows<'_, R> {
             Ok(record) => record?,
             Err(error) => return Some(Err(error.into())),
         };
-        let outcome = self.outcome(&record);
+        let outcome = self.outcome(&record).map_err(Violation::first);
         Some(Ok(Line { number: record.line, raw: record.raw, outcome }))
     }
 }

@@ -50,7 +50,7 @@ impl Mapper {
         let Some(envelope) = &self.envelope else {
             return finish(number, Operation::Upsert, (None, None), self.upsert(&parsed));
         };
-        let mut violations = Vec::new();
+        let mut violations: Vec<Violation> = parsed.repeated().into_iter().map(stands_twice).collect();
         let mut beside = |pointer: &Option<String>| {
             let pointer = pointer.as_deref()?;
             let found = at_pointer(text, pointer).map(cell);
@@ -79,6 +79,10 @@ impl Mapper {
         };
         finish(number, operation, (sequence, time), mapped)
     }
+}
+
+fn stands_twice(name: &str) -> Violation {
+    Violation::new(Code::MappingRow, name, format!("the member \"{name}\" stands in the line more than once"))
 }
 
 fn is_blank(line: &[u8]) -> bool {
@@ -118,7 +122,7 @@ impl<R: BufRead> Iterator for JsonLines<'_, R> {
             }
             let outcome = match line.too_long {
                 true => Err(vec![too_long(self.mapper.limit_bytes)]),
-                false => self.mapper.map_json(line.number, &line.bytes),
+                false => self.mapper.map_json(line.number, &line.bytes).map_err(Violation::first),
             };
             return Some(Ok(Line { number: line.number, raw: line.bytes, outcome }));
         }

@@ -11,6 +11,7 @@ mod csv;
 mod event;
 mod form;
 mod format;
+pub mod json;
 mod json_lines;
 mod kind;
 mod lines;

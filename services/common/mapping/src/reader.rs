@@ -4,6 +4,7 @@ use freshet_catalog_model::mapping::FieldMapping;
 use serde_json::Value;
 
 use crate::form::{Form, Vocabularies};
+use crate::json;
 use crate::kind::{Field, Kind};
 use crate::row::{Cell, cell};
 use crate::value::date;
@@ -154,9 +155,9 @@ impl FieldReader {
             false => format!("cannot be read: {error}"),
         };
         match &self.form {
-            Form::Json => serde_json::from_str(json).map_err(not_json),
+            Form::Json => json::value(json.as_bytes()).map_err(not_json),
             Form::List { known, .. } if json.starts_with('[') => {
-                let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(json).map_err(not_json)?;
+                let (items, _) = json::items(json.as_bytes(), usize::MAX).map_err(not_json)?;
                 let member = |item: &serde_json::value::RawValue| match (cell(item.get()), known) {
                     (Cell::Text(text), Some(known)) => match known.one(&text) {
                         Ok(text) => Ok(text.to_owned()),

@@ -4,6 +4,9 @@ use std::io::{self, BufRead};
 
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
 
+/// Columns of a file. Of a record with more, one more is kept, which no header has.
+pub const MAX_COLUMNS: usize = crate::json::MAX_MEMBERS;
+
 #[derive(Debug)]
 pub struct Records<R> {
     input: R,
@@ -57,7 +60,7 @@ impl<R: BufRead> Records<R> {
                 ReadFieldResult::InputEmpty | ReadFieldResult::OutputFull => {}
                 ReadFieldResult::Field { record_end } => {
                     // A record of too many fields is too long as well: none is kept beyond the limit of bytes.
-                    if !record.too_long {
+                    if !record.too_long && record.fields.len() <= MAX_COLUMNS {
                         record.fields.push(std::mem::take(&mut field));
                     }
                     field.clear();

@@ -2,10 +2,10 @@
 //! was written (numbers are not turned into floating point), or from a CSV record under its header.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::json::{self, Members, Text};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell<'a> {
@@ -65,78 +65,18 @@ impl<'a> Row<'a> {
 
     /// Names that the row has more than once.
     pub fn repeated(&self) -> Vec<&str> {
-        let before = |at: usize| self.cells[..at].iter().filter(|(name, _)| *name == self.cells[at].0).count();
-        (0..self.cells.len()).filter(|at| before(*at) == 1).map(|at| self.cells[at].0.as_ref()).collect()
+        json::repeated(self.names())
     }
 }
 
-/// A JSON object whose values stay as they were written.
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(name) = map.next_key::<Name<'de>>()? {
-                    members.push((name.0, map.next_value::<&'de RawValue>()?));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-/// A member's name, borrowed where it has no escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a name")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
-impl<'a> Members<'a> {
-    pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json)
-    }
-
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| *value)
-    }
-}
-
-/// The value at a JSON pointer (RFC 6901), as it was written. None where the pointer leads nowhere.
+/// The value at a JSON pointer (RFC 6901), as it was written. None where the pointer leads nowhere, or to a name that
+/// stands twice.
 pub fn at_pointer<'a>(json: &'a str, pointer: &str) -> Option<&'a str> {
     let mut at = json;
     for token in pointer.split('/').skip(1) {
         let token = token.replace("~1", "/").replace("~0", "~");
         at = match at.trim_start().as_bytes().first()? {
-            b'{' => Members::parse(at).ok()?.get(&token)?.get(),
+            b'{' => Members::parse(at).ok()?.once(&token)?.get(),
             b'[' => {
                 let items: Vec<&'a RawValue> = serde_json::from_str(at).ok()?;
                 items.get(token.parse::<usize>().ok()?)?.get()
@@ -151,7 +91,7 @@ pub fn at_pointer<'a>(json: &'a str, pointer: &str) -> Option<&'a str> {
 pub fn cell(json: &str) -> Cell<'_> {
     let json = json.trim();
     match json.as_bytes().first() {
-        Some(b'"') => match serde_json::from_str::<Name<'_>>(json) {
+        Some(b'"') => match serde_json::from_str::<Text<'_>>(json) {
             Ok(text) => Cell::Text(text.0),
             Err(_) => Cell::Nested(json),
         },
@@ -168,11 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_keep_their_text() {
-        let members = Members::parse(r#"{"a": 1.10, "bé\n": "x", "a": null}"#).expect("an object");
-        assert_eq!(members.get("a").map(RawValue::get), Some("1.10"));
-        assert_eq!(members.0[1].0, "bé\n");
-        assert!(Members::parse("[1]").is_err());
+    fn a_row_has_its_cells() {
         let row = Row::of_json(r#"{"a": 1, "b": {"c": "x"}, "a": 2, "a": 3}"#).expect("an object");
         assert_eq!(row.repeated(), ["a"]);
         assert_eq!(row.get("/b/c"), Some(Cell::Text("x".into())));
@@ -187,6 +123,7 @@ mod tests {
         assert_eq!(at_pointer(json, "/before"), None);
         assert_eq!(at_pointer(json, "/seq/x"), None);
         assert_eq!(at_pointer(json, ""), Some(json));
+        assert_eq!(at_pointer(r#"{"after": 1, "after": 2}"#, "/after"), None, "which of them?");
     }
 
     #[test]

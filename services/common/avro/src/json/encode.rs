@@ -10,12 +10,13 @@ use crate::decimal::{self, DecimalError};
 use crate::schema::{DecimalType, FieldType, RecordType};
 use crate::{Plan, limits, varint};
 
-/// One record from JSON to Avro. `Err` holds every violation, each with the path of its field.
+/// One record from JSON to Avro. `Err` holds every violation up to [`freshet_core::MAX_VIOLATIONS`], each with the path of
+/// its field.
 pub fn encode(plan: &Plan, json: &Json) -> Result<Vec<u8>, Vec<Violation>> {
     let withheld = plan.withheld();
     let mut encoder = Encoder { out: Vec::new(), path: String::new(), violations: Vec::new(), withheld };
     encoder.record(plan.record(), json);
-    if encoder.violations.is_empty() { Ok(encoder.out) } else { Err(encoder.violations) }
+    if encoder.violations.is_empty() { Ok(encoder.out) } else { Err(Violation::first(encoder.violations)) }
 }
 
 struct Encoder<'a> {
