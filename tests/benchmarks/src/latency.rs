@@ -1,7 +1,7 @@
-//! Publish → `read_committed` subscriber through validator and router at 1,000 events/s, beside a pass-through of two
-//! hops with the same transactions in the same run.
+//! Publish → `read_committed` subscriber through validator and router, beside a pass-through of two hops with the same
+//! transactions in the same run.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
@@ -15,20 +15,13 @@ use crate::cluster::{Cluster, INPUT, event};
 use crate::licence::Generator;
 use crate::measure::quantile;
 
-const RATE: u32 = 1_000;
+/// From the first event that arrives: what stood in the topics before is worked off, and the clients are warm.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Longer than any backlog of the rows before takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn run(cluster: &Cluster, seconds: u32) -> anyhow::Result<Vec<LatencyRow>> {
-    let validator = cluster.start_service(|connection, context| {
-        freshet_validator::run(freshet_validator::Config::default(), connection, context)
-    });
-    let router = cluster.start_service(|connection, context| {
-        freshet_router::run(freshet_router::Config::default(), connection, context)
-    });
-    let view = format!("view.{}", cluster.view_of("counter")?);
-    let own = paced(cluster, "validator and router", INPUT, &view, seconds)?;
-    validator.stop(&cluster.runtime)?;
-    router.stop(&cluster.runtime)?;
-
+/// One rate, the limit first. `rate` in events a second.
+pub fn run(cluster: &Cluster, rate: u32, seconds: u32) -> anyhow::Result<Vec<LatencyRow>> {
     let over = AtomicBool::new(false);
     let limit = std::thread::scope(|scope| {
         let hop = |input: &'static str, output: &'static str| {
@@ -44,79 +37,132 @@ pub fn run(cluster: &Cluster, seconds: u32) -> anyhow::Result<Vec<LatencyRow>> {
                     group: &group,
                     records: u64::MAX,
                     batch: 10_000,
+                    committed: &AtomicU64::new(0),
                     stop: &stop,
                 };
                 copy.run()
             })
         };
         let hops = [hop("limit.input", "limit.hop1"), hop("limit.hop1", "limit.hop2")];
-        let result = paced(cluster, "limit: pass-through, two hops", "limit.input", "limit.hop2", seconds);
+        let paced = Paced { cluster, input: "limit.input", output: "limit.hop2", rate, seconds };
+        let result = paced.run("limit: pass-through, two hops");
         over.store(true, Ordering::Relaxed);
         for hop in hops {
             hop.join().map_err(|_| anyhow::anyhow!("a hop of the limit panicked"))??;
         }
         result
     })?;
+
+    let validator = cluster.start_service(|connection, context| {
+        freshet_validator::run(freshet_validator::Config::default(), connection, context)
+    });
+    let router = cluster.start_service(|connection, context| {
+        freshet_router::run(freshet_router::Config::default(), connection, context)
+    });
+    let view = format!("view.{}", cluster.view_of("counter")?);
+    let own = Paced { cluster, input: INPUT, output: &view, rate, seconds }.run("validator and router")?;
+    validator.stop(&cluster.runtime)?;
+    router.stop(&cluster.runtime)?;
     Ok(vec![limit, own])
 }
 
-/// Publishes at the rate for so long, and measures when the subscriber has each event. A tenth of the time warms up.
-fn paced(cluster: &Cluster, what: &str, input: &str, output: &str, seconds: u32) -> anyhow::Result<LatencyRow> {
-    let total = u64::from(RATE * (seconds + seconds / 10 + 1));
-    let published = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| read(cluster, output, total));
-        publish(cluster, input, total)?;
-        reader.join().map_err(|_| anyhow::anyhow!("the subscriber panicked"))?
-    })?;
-    let mut samples = published;
-    let warm = samples.len() / 10;
-    samples.drain(..warm);
-    Ok(LatencyRow {
-        what: what.to_owned(),
-        rate_per_second: RATE,
-        p50_ms: quantile(&mut samples, 0.5) as f64 / 1_000.0,
-        p99_ms: quantile(&mut samples, 0.99) as f64 / 1_000.0,
-    })
+struct Paced<'a> {
+    cluster: &'a Cluster,
+    input: &'a str,
+    output: &'a str,
+    rate: u32,
+    seconds: u32,
 }
 
-fn publish(cluster: &Cluster, input: &str, total: u64) -> anyhow::Result<()> {
-    let publisher = Publisher::new(&cluster.connection, "bench-latency", 100_000)?;
-    // New entities, so that nothing here is older than what was loaded.
-    let mut generator = Generator::from(cluster.schema_id, 10_000_000);
-    let started = Instant::now();
-    let mut acknowledgements = Vec::with_capacity(total as usize);
-    for number in 0..total {
-        let due = Duration::from_micros(number * 1_000_000 / u64::from(RATE));
-        if let Some(wait) = due.checked_sub(started.elapsed()) {
-            std::thread::park_timeout(wait);
-        }
-        acknowledgements.push(publisher.enqueue(&event(input, &mut generator, Some(now_us()?)))?);
+impl Paced<'_> {
+    /// Publishes at the rate until the warm-up and so many seconds behind it are over, and measures when the subscriber
+    /// has each event that was published behind the warm-up.
+    fn run(&self, what: &str) -> anyhow::Result<LatencyRow> {
+        let (arrived, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (samples, measured_from) = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| self.read(&arrived, &over));
+            let published = self.publish(&arrived);
+            over.store(true, Ordering::Relaxed);
+            let samples = reader.join().map_err(|_| anyhow::anyhow!("the subscriber panicked"))??;
+            anyhow::Ok((samples, published?))
+        })?;
+        let warm = samples.into_iter().filter(|(published_us, _)| *published_us >= measured_from);
+        let mut latencies: Vec<u64> = warm.map(|(_, latency_us)| latency_us).collect();
+        let expected = u64::from(self.rate) * u64::from(self.seconds);
+        // 1 of 100 is bad on purpose; the rest must all be there.
+        anyhow::ensure!(
+            latencies.len() as u64 + expected / 100 + 1 >= expected,
+            "{} of {expected} events arrived at {}",
+            latencies.len(),
+            self.output
+        );
+        Ok(LatencyRow {
+            what: what.to_owned(),
+            rate_per_second: self.rate,
+            p50_ms: quantile(&mut latencies, 0.5) as f64 / 1_000.0,
+            p99_ms: quantile(&mut latencies, 0.99) as f64 / 1_000.0,
+        })
     }
-    cluster.runtime.block_on(async {
-        for acknowledgement in acknowledgements {
-            acknowledgement.wait().await?;
-        }
-        anyhow::Ok(())
-    })
-}
 
-/// Microseconds from publish to arrival, in the order of arrival. Ends when every good event arrived.
-fn read(cluster: &Cluster, output: &str, total: u64) -> anyhow::Result<Vec<u64>> {
-    let group = format!("bench.latency.{output}");
-    let consumer = Consumer::new(&cluster.connection.bootstrap_servers, &group, &[output])?;
-    let (mut samples, good) = (Vec::new(), total - total / 100);
-    let mut last = Instant::now();
-    while (samples.len() as u64) < good {
-        let Some(record) = consumer.next(Duration::from_millis(100))? else {
-            anyhow::ensure!(last.elapsed().as_secs() < 60, "{} of {good} events arrived at {output}", samples.len());
-            continue;
-        };
-        last = Instant::now();
-        // What was loaded before carries no time of publication.
-        let Some(at) = record.header(headers::PUBLISHED_AT) else { continue };
-        samples.push(now_us()?.saturating_sub(at.parse().context("not a time of publication")?));
+    /// Returns the time from which on events are measured, microseconds since the epoch.
+    fn publish(&self, arrived: &AtomicBool) -> anyhow::Result<u64> {
+        let publisher = Publisher::new(&self.cluster.connection, "bench-latency", 100_000)?;
+        // New entities, so that nothing here is older than what was loaded, and newer than those of an earlier rate.
+        let mut generator = Generator::from(self.cluster.schema_id, now_us()? / 1_000);
+        let started = Instant::now();
+        let (mut acknowledgements, mut warm_up, mut measured_from) = (Vec::new(), None, None);
+        let mut number = 0_u64;
+        let mut ends_at = u64::MAX;
+        while number < ends_at {
+            let due = Duration::from_micros(number * 1_000_000 / u64::from(self.rate));
+            if let Some(wait) = due.checked_sub(started.elapsed()) {
+                std::thread::park_timeout(wait);
+            }
+            if warm_up.is_none() && arrived.load(Ordering::Relaxed) {
+                warm_up = Some(Instant::now());
+            }
+            anyhow::ensure!(warm_up.is_some() || started.elapsed() < PATIENCE, "nothing arrives at {}", self.output);
+            if measured_from.is_none() && warm_up.is_some_and(|since| since.elapsed() > WARM_UP) {
+                measured_from = Some(now_us()?);
+                ends_at = number + u64::from(self.rate) * u64::from(self.seconds);
+            }
+            acknowledgements.push(publisher.enqueue(&event(self.input, &mut generator, Some(now_us()?)))?);
+            number += 1;
+        }
+        self.cluster.runtime.block_on(async {
+            for acknowledgement in acknowledgements {
+                acknowledgement.wait().await?;
+            }
+            anyhow::Ok(())
+        })?;
+        measured_from.context("nothing was measured")
     }
-    Ok(samples)
+
+    /// When each event was published, and how long it took, both in microseconds. Ends when nothing more comes behind the
+    /// last that was published.
+    fn read(&self, arrived: &AtomicBool, over: &AtomicBool) -> anyhow::Result<Vec<(u64, u64)>> {
+        let Self { cluster, output, rate, .. } = self;
+        let group = format!("bench.latency.{output}.{rate}");
+        let consumer = Consumer::new(&cluster.connection.bootstrap_servers, &group, &[output])?;
+        let begun = now_us()?;
+        let mut samples = Vec::new();
+        loop {
+            let was_over = over.load(Ordering::Relaxed);
+            let Some(record) = consumer.next(Duration::from_secs(1))? else {
+                if was_over {
+                    return Ok(samples);
+                }
+                continue;
+            };
+            // What was loaded before carries no time of publication; that of an earlier rate carries an earlier one.
+            let Some(at) = record.header(headers::PUBLISHED_AT) else { continue };
+            let published: u64 = at.parse().context("not a time of publication")?;
+            if published >= begun {
+                samples.push((published, now_us()?.saturating_sub(published)));
+                arrived.store(true, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
 fn now_us() -> anyhow::Result<u64> {

@@ -12,26 +12,40 @@ mod report;
 
 use serde::Serialize;
 
+use crate::hops::Turns;
 pub use report::Report;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// A fifth of the records: under two minutes.
+    /// A third of the records and fewer rounds: under two minutes.
     pub quick: bool,
     pub json: bool,
+    /// The names of the parts to run ([`PARTS`]); empty: all.
+    pub only: Vec<String>,
 }
 
+/// What can be measured alone. The router reads what the validator wrote, so it brings the validator with it.
+pub const PARTS: &[&str] = &["validator", "router", "fanout", "latency"];
+
 /// One measured thing beside its limit.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Row {
     pub what: String,
     pub events: u64,
+    /// The middle round's, as all that follows where there were several.
     pub events_per_second: f64,
     pub cpu_us_per_event: f64,
-    /// Events per second ÷ those of the limit in the same run.
+    /// Events per second ÷ those of the limit in the same round.
     pub ratio: Option<f64>,
-    /// CPU per event ÷ that of the limit in the same run.
+    /// CPU per event ÷ that of the limit in the same round.
     pub cpu_ratio: Option<f64>,
+    /// Least and greatest `ratio` of the rounds.
+    pub spread: Option<(f64, f64)>,
+    pub cpu_spread: Option<(f64, f64)>,
+    /// Of the process while this ran, the measuring's own among it.
+    pub peak_memory_mib: Option<u64>,
+    /// Events in the first second after a cold start ÷ events in a second later on.
+    pub first_second: Option<f64>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -44,20 +58,37 @@ pub struct LatencyRow {
 
 /// Runs everything and prints the table. Blocking; starts its own broker in a temporary folder.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let records: u64 = if options.quick { 100_000 } else { 500_000 };
+    if let Some(unknown) = options.only.iter().find(|name| !PARTS.contains(&name.as_str())) {
+        anyhow::bail!("nothing is called {unknown}; there are {}", PARTS.join(", "));
+    }
+    let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|name| name == part);
+    let turns = match options.quick {
+        true => Turns { records: 400_000, rounds: 2 },
+        false => Turns { records: 1_200_000, rounds: 3 },
+    };
     let cluster = cluster::Cluster::start()?;
-    let mut report = Report::new(records);
-    eprintln!("loading {records} licence records");
-    cluster.load(records)?;
-    eprintln!("validator");
-    report.rows.extend(hops::validator(&cluster, records)?);
-    eprintln!("router");
-    report.rows.extend(hops::router(&cluster, records)?);
-    eprintln!("{report}\nfanout");
-    report.rows.extend(delivery::webhook(&cluster, if options.quick { 3_000 } else { 10_000 })?);
-    eprintln!("latency at 1,000 events/s");
-    report.latency.extend(latency::run(&cluster, if options.quick { 5 } else { 20 })?);
-    report.peak_memory_mib = measure::peak_memory_mib();
+    let mut report = Report::new(turns.records);
+    eprintln!("loading {} licence records", turns.records);
+    cluster.load(turns.records)?;
+    if wanted("validator") || wanted("router") {
+        eprintln!("validator");
+        report.rows.extend(hops::validator(&cluster, turns)?);
+    }
+    if wanted("router") {
+        eprintln!("router");
+        report.rows.extend(hops::router(&cluster, turns)?);
+    }
+    if wanted("fanout") {
+        eprintln!("fanout");
+        report.rows.extend(delivery::webhook(&cluster, if options.quick { 3_000 } else { 10_000 })?);
+    }
+    if wanted("latency") {
+        let seconds = if options.quick { 5 } else { 15 };
+        for rate in [1_000, 10_000] {
+            eprintln!("latency at {rate} events/s");
+            report.latency.extend(latency::run(&cluster, rate, seconds)?);
+        }
+    }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -12,13 +12,11 @@ pub struct Report {
     pub records: u64,
     pub rows: Vec<Row>,
     pub latency: Vec<LatencyRow>,
-    /// Of this process: all services, generator and receivers together.
-    pub peak_memory_mib: u64,
 }
 
 impl Report {
     pub fn new(records: u64) -> Self {
-        Self { machine: machine(), records, rows: Vec::new(), latency: Vec::new(), peak_memory_mib: 0 }
+        Self { machine: machine(), records, rows: Vec::new(), latency: Vec::new() }
     }
 }
 
@@ -34,26 +32,44 @@ fn machine() -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} licence records, one broker on the same machine ({})\n", self.records, self.machine)?;
-        writeln!(f, "| What | events/s | CPU µs an event | events/s ÷ limit | CPU ÷ limit |")?;
-        writeln!(f, "|---|---|---|---|---|")?;
+        writeln!(f, "| What | events/s | CPU µs an event | events/s ÷ limit | CPU ÷ limit | peak MiB |")?;
+        writeln!(f, "|---|---|---|---|---|---|")?;
         for row in &self.rows {
-            let ratio = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.2}"));
             writeln!(
                 f,
-                "| {} | {} | {:.1} | {} | {} |",
+                "| {} | {} | {:.1} | {} | {} | {} |",
                 row.what,
                 grouped(row.events_per_second),
                 row.cpu_us_per_event,
-                ratio(row.ratio),
-                ratio(row.cpu_ratio)
+                ratio(row.ratio, row.spread),
+                ratio(row.cpu_ratio, row.cpu_spread),
+                row.peak_memory_mib.map_or_else(|| "–".to_owned(), |mib| mib.to_string()),
             )?;
+        }
+        for row in &self.rows {
+            if let Some(share) = row.first_second {
+                writeln!(
+                    f,
+                    "\n{}: the first second after the start had {share:.2} of a later one's events.",
+                    row.what
+                )?;
+            }
         }
         writeln!(f, "\n| Latency, publish → read_committed subscriber | events/s | p50 ms | p99 ms |")?;
         writeln!(f, "|---|---|---|---|")?;
         for row in &self.latency {
             writeln!(f, "| {} | {} | {:.0} | {:.0} |", row.what, row.rate_per_second, row.p50_ms, row.p99_ms)?;
         }
-        write!(f, "\nPeak memory of the whole process: {} MiB", self.peak_memory_mib)
+        Ok(())
+    }
+}
+
+/// The middle round's, with the least and the greatest behind it.
+fn ratio(value: Option<f64>, spread: Option<(f64, f64)>) -> String {
+    match (value, spread) {
+        (None, _) => "–".to_owned(),
+        (Some(value), None) => format!("{value:.2}"),
+        (Some(value), Some((least, most))) => format!("{value:.2} ({least:.2}–{most:.2})"),
     }
 }
 

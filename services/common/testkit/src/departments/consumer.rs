@@ -49,6 +49,8 @@ impl Consumer {
             .set("fetch.wait.max.ms", "50")
             .set("topic.metadata.refresh.interval.ms", "1000")
             .set("queued.max.messages.kbytes", "8192")
+            // Whenever that much is queued, nothing is fetched for so long; a second as shipped.
+            .set("fetch.queue.backoff.ms", "5")
             .set_log_level(RDKafkaLogLevel::Error)
             .create()?;
         inner.subscribe(topics)?;
