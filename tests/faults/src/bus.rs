@@ -1,0 +1,167 @@
+//! The bus as in production: three brokers, one process a role and several of those that share work, and a proxy on every
+//! way between a role and a broker, between brokers, and between departments and the bus.
+
+mod files;
+mod network;
+mod program;
+mod role;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, bail};
+use freshet_testkit::{Broker, BrokerSettings};
+
+pub use files::{Files, token};
+pub use network::{BETWEEN_BROKERS, DATABASE, GATEWAY, Network, PULL, REGISTRY, WAYS, WEBHOOKS};
+pub use program::program;
+pub use role::{Exit, Role};
+
+pub const BROKERS: usize = 3;
+/// Every process of a role. Two of each that shares its work with others.
+pub const INSTANCES: [&str; 9] = [
+    "catalog-0",
+    "validator-0",
+    "validator-1",
+    "router-0",
+    "router-1",
+    "fanout-0",
+    "fanout-1",
+    "gateway-0",
+    "observer-0",
+];
+
+/// What an operator would set so that a subscriber that was away is tried again within seconds.
+const SETTINGS: [&str; 8] = [
+    "fanout.allow_private_addresses=127.0.0.0/8",
+    "fanout.webhook.request_timeout_ms=5000",
+    "fanout.webhook.retry_max_ms=2000",
+    "fanout.webhook.resume_after_ms=3000",
+    "fanout.postgres.connect_timeout_ms=5000",
+    "fanout.postgres.statement_timeout_ms=8000",
+    "fanout.postgres.retry_max_ms=2000",
+    "fanout.postgres.resume_after_ms=3000",
+];
+
+pub struct Bus {
+    pub network: Network,
+    roles: BTreeMap<&'static str, Mutex<Role>>,
+    broker: Mutex<Broker>,
+    bootstrap: String,
+    program: PathBuf,
+    settings: Vec<String>,
+    folder: PathBuf,
+}
+
+impl std::fmt::Debug for Bus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bus").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Bus {
+    /// Brokers, catalogue, every process.
+    pub fn start(network: Network, folder: &Path, catalogue: &Path, files: &Files) -> anyhow::Result<Self> {
+        let program = program()?;
+        let broker = BrokerSettings {
+            brokers: BROKERS as u8,
+            heap: "320m".to_owned(),
+            throwaway: true,
+            listeners: network.listeners(),
+            ..BrokerSettings::new(folder.join("kafka"))
+        };
+        let broker = Broker::start(broker)?;
+        let mut settings: Vec<String> = SETTINGS.map(str::to_owned).into();
+        settings.extend(files.settings());
+        let mut bus = Self {
+            bootstrap: broker.bootstrap(),
+            broker: Mutex::new(broker),
+            roles: BTreeMap::new(),
+            network,
+            program,
+            settings,
+            folder: folder.to_owned(),
+        };
+        bus.apply(catalogue)?;
+        for id in INSTANCES {
+            let role = Role::start(id, &bus)?;
+            bus.roles.insert(id, Mutex::new(role));
+        }
+        Ok(bus)
+    }
+
+    /// Of the brokers themselves, around every proxy: for departments, whose own network is not what is tested.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn role(&self, id: &str) -> MutexGuard<'_, Role> {
+        self.roles[id].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn broker(&self) -> MutexGuard<'_, Broker> {
+        self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `freshet catalog apply`: an error where it does not succeed.
+    pub fn apply(&self, catalogue: &Path) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(["catalog", "apply"]).arg(catalogue).args(["--kafka", &self.bootstrap]);
+        let output = command.current_dir(&self.folder).stdin(Stdio::null()).output().context("starting freshet")?;
+        if !output.status.success() {
+            bail!("catalog apply: {}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+
+    /// Starts again whoever ended by himself, as a Deployment does. Gives their ends.
+    pub fn supervise(&self) -> Vec<Exit> {
+        // One that is being stopped is locked by whoever stops it.
+        self.roles.values().filter_map(|role| role.try_lock().ok()?.revive(self)).collect()
+    }
+
+    /// Those that do not say that they are ready, with what they say.
+    pub async fn not_ready(&self, client: &reqwest::Client) -> Vec<(String, String)> {
+        let ports: Vec<(&str, u16)> = self.roles.keys().map(|id| (*id, self.role(id).admin_port)).collect();
+        let mut not_ready = Vec::new();
+        for (id, port) in ports {
+            match client.get(format!("http://127.0.0.1:{port}/ready")).send().await {
+                Ok(answer) if answer.status().is_success() => {}
+                Ok(answer) => not_ready.push((id.to_owned(), answer.text().await.unwrap_or_default())),
+                Err(error) => not_ready.push((id.to_owned(), error.to_string())),
+            }
+        }
+        not_ready
+    }
+
+    /// The most memory that each role's processes held so far, KiB.
+    pub fn memory(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for role in self.roles.values().filter_map(|role| role.try_lock().ok()) {
+            let mut role = role;
+            role.note_memory();
+            all.insert(role.id.to_owned(), role.peak_kib);
+        }
+        all
+    }
+
+    fn command(&self, id: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("run").arg(role::name(id)).args(["--kafka", &self.network.bootstrap(id)]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        command.current_dir(&self.folder);
+        command
+    }
+}
+
+pub(crate) fn free_port() -> std::io::Result<u16> {
+    std::net::TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
+}

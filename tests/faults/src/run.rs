@@ -1,0 +1,269 @@
+//! One run, from the brokers' start to the verdict.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use freshet_catalog_model::{Catalog, Delivery, Grant};
+use freshet_demo::registers;
+use freshet_testkit::postgres::Server;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Bus, DATABASE, Exit, Files, GATEWAY, Network, PULL, REGISTRY, WEBHOOKS};
+use crate::catalogue::{Folder, secrets};
+use crate::checker::{self, Kind};
+use crate::ledger::{Ledger, now};
+use crate::nemesis::{self, Nemesis};
+use crate::report::Report;
+use crate::subscribers::Subscribers;
+use crate::workload::webhook::Receiver;
+use crate::workload::{BUSINESS, Desk, FILES, LICENCES, RENTALS, authority, database, file, http, kafka_in};
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub seed: u64,
+    pub length: Duration,
+    /// Events per second of all publishers.
+    pub rate: f64,
+    /// How long everything may take to arrive after the last fault.
+    pub drain_limit: Duration,
+    /// Keep logs and data where they are.
+    pub keep: bool,
+}
+
+impl Options {
+    pub fn new(seed: u64, length: Duration) -> Self {
+        Self { seed, length, rate: 120.0, drain_limit: Duration::from_secs(300), keep: false }
+    }
+}
+
+/// Shares of the rate.
+const RENTALS_SHARE: f64 = 0.2;
+const LICENCES_SHARE: f64 = 0.25;
+const BUSINESS_SHARE: f64 = 0.15;
+const FILES_SHARE: f64 = 0.4;
+const READY_LIMIT: Duration = Duration::from_secs(240);
+/// How long everything must stay complete: what comes twice comes late.
+const CALM: Duration = Duration::from_secs(4);
+
+/// Plays a run. An error where the bus could not even be started.
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    let home = tempfile::Builder::new().prefix("freshet-faults-").tempdir()?;
+    let folder = home.path().to_owned();
+    if options.keep {
+        eprintln!("everything is kept in {}", home.keep().display());
+        return in_folder(options, &folder).await;
+    }
+    let report = in_folder(options, &folder).await;
+    drop(home);
+    report
+}
+
+async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
+    let server = tokio::task::spawn_blocking(Server::start_private).await??;
+    let ledger = Arc::new(Ledger::default());
+    let receiver = Arc::new(Receiver::start(ledger.clone()).await?);
+    let network = Network::start(server.port(), receiver.port).await?;
+    let catalogue = Folder::write(&folder.join("catalogue"), network.port(WEBHOOKS))?;
+    let catalog = catalogue.read()?;
+    let grants = played(&catalog);
+    let database_url = |port: u16| format!("postgres://freshet@127.0.0.1:{port}/postgres");
+    let secrets = secrets(catalog.grants.values(), &database_url(network.port(DATABASE)));
+    let files = Files::write(folder, catalog.departments.keys().map(String::as_str), &secrets)?;
+    let small_disk = SmallDisk::mount(&folder.join("kafka/node-3"));
+    for grant in &grants {
+        if let Delivery::Postgres { table, .. } = &grant.delivery {
+            database::prepare(&server.url(), table).await?;
+        }
+        ledger.add_grant(grant)?;
+    }
+    let (own, path) = (folder.to_owned(), catalogue.path().to_owned());
+    let bus = tokio::task::spawn_blocking(move || Bus::start(network, &own, &path, &files)).await??;
+    let bus = Arc::new(bus);
+    let supervisor = Supervisor::start(bus.clone());
+    wait_ready(&bus).await?;
+
+    let desk = Desk {
+        ledger: ledger.clone(),
+        kafka: bus.bootstrap().to_owned(),
+        gateway: bus.network.address(GATEWAY),
+        registry: bus.network.address(REGISTRY),
+        pull: bus.network.address(PULL),
+        stop_publishing: CancellationToken::new(),
+        stop: CancellationToken::new(),
+    };
+    let datasets = [RENTALS, LICENCES, BUSINESS].into_iter().chain(FILES.iter().map(|(name, _)| *name));
+    datasets.clone().for_each(|dataset| ledger.add_dataset(dataset));
+    let publishing = catalog.departments.values().filter(|department| !department.sources.is_empty());
+    let topics = authority::topics(datasets, publishing.map(|department| department.id.as_str()));
+    let subscribers = Subscribers::start_all(desk.clone(), server.url(), &grants, topics)?;
+    let publishers = publish(&desk, options)?;
+
+    let nemesis = Arc::new(Nemesis {
+        bus: bus.clone(),
+        database: Arc::new(Mutex::new(server)),
+        receiver: receiver.clone(),
+        folder: Arc::new(Mutex::new(catalogue)),
+        subscribers,
+        webhooks: of_way(&grants, |delivery| matches!(delivery, Delivery::Webhook { .. }).then(String::new)),
+        tables: grants.iter().filter_map(table).collect(),
+        small_disk: small_disk.as_ref().map(|disk| disk.folder.clone()),
+        late: Mutex::default(),
+        handle: tokio::runtime::Handle::current(),
+    });
+    let begun = now();
+    let plan = nemesis::plan(options.seed, options.length);
+    let playing = nemesis.clone();
+    let injected = tokio::task::spawn_blocking(move || playing.play(&plan)).await?;
+    let healed = now();
+    desk.stop_publishing.cancel();
+    let drained = drain(&ledger, publishers, options.drain_limit).await?;
+    let not_ready = bus.not_ready(&client()?).await;
+    desk.stop.cancel();
+    let exits = supervisor.stop().await;
+    let violations = ledger.look(checker::check);
+    let memory = bus.memory();
+    Ok(ledger.look(|history| {
+        Report::new(crate::report::Parts {
+            options,
+            history,
+            injected,
+            violations,
+            begun,
+            healed,
+            drained,
+            not_ready,
+            exits,
+            memory,
+            troubles: ledger.troubles(),
+        })
+    }))
+}
+
+/// The grants of datasets that somebody publishes.
+fn played(catalog: &Catalog) -> Vec<Grant> {
+    let files = FILES.iter().map(|(name, _)| *name);
+    let datasets: Vec<&str> = [RENTALS, LICENCES, BUSINESS].into_iter().chain(files).collect();
+    catalog.grants.values().filter(|grant| datasets.contains(&grant.dataset.as_str())).cloned().collect()
+}
+
+fn of_way(grants: &[Grant], is: impl Fn(&Delivery) -> Option<String>) -> Vec<String> {
+    grants.iter().filter(|grant| is(&grant.delivery).is_some()).map(|grant| grant.id.clone()).collect()
+}
+
+fn table(grant: &Grant) -> Option<String> {
+    match &grant.delivery {
+        Delivery::Postgres { table, .. } => Some(table.clone()),
+        Delivery::Kafka | Delivery::Pull | Delivery::Webhook { .. } => None,
+    }
+}
+
+type Publishers = tokio::task::JoinSet<anyhow::Result<()>>;
+
+fn publish(desk: &Desk, options: &Options) -> anyhow::Result<Publishers> {
+    let mut registers = registers::read()?;
+    let mut publishers = Publishers::new();
+    let rate = |share: f64| options.rate * share;
+    let rentals = registers.remove(RENTALS).unwrap_or_default();
+    publishers.spawn(kafka_in::rentals(desk.clone(), rate(RENTALS_SHARE), rentals));
+    publishers.spawn(kafka_in::licences(desk.clone(), rate(LICENCES_SHARE), options.seed));
+    // Enough for the whole time; each bureau has about half.
+    let count = (rate(BUSINESS_SHARE) * options.length.as_secs_f64() * 1.2) as usize + 500;
+    for source in http::SOURCES {
+        let seed = (options.seed, count);
+        publishers.spawn(http::publish(desk.clone(), rate(BUSINESS_SHARE) / 2.0, source, seed));
+    }
+    for (dataset, department) in FILES {
+        let lines = registers.remove(dataset).unwrap_or_default();
+        let rate = rate(FILES_SHARE) / FILES.len() as f64;
+        publishers.spawn(file::publish(desk.clone(), rate, (dataset, department), lines));
+    }
+    Ok(publishers)
+}
+
+fn client() -> anyhow::Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?)
+}
+
+async fn wait_ready(bus: &Bus) -> anyhow::Result<()> {
+    let (client, deadline) = (client()?, Instant::now() + READY_LIMIT);
+    loop {
+        let not_ready = bus.not_ready(&client).await;
+        if not_ready.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("not ready before any fault: {not_ready:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Until nothing is missing any more. How long that took, or None where the limit came first.
+async fn drain(ledger: &Ledger, mut publishers: Publishers, limit: Duration) -> anyhow::Result<Option<Duration>> {
+    let begun = Instant::now();
+    let deadline = begun + limit;
+    while let Ok(ended) = tokio::time::timeout_at(deadline.into(), publishers.join_next()).await {
+        let Some(ended) = ended else { break };
+        ended.context("a publisher")??;
+    }
+    let mut complete: Option<Instant> = None;
+    while Instant::now() < deadline {
+        let is_complete = publishers.is_empty()
+            && ledger.look(|history| checker::check(history).iter().all(|violation| violation.kind != Kind::Lost));
+        complete = if is_complete { complete.or(Some(Instant::now())) } else { None };
+        if let Some(since) = complete.filter(|since| since.elapsed() >= CALM) {
+            return Ok(Some(since - begun));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    Ok(None)
+}
+
+/// Starts again whoever ends by himself.
+struct Supervisor {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Vec<Exit>>,
+}
+
+impl Supervisor {
+    fn start(bus: Arc<Bus>) -> Self {
+        let stop = CancellationToken::new();
+        let ended = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut exits = Vec::new();
+            while ended.run_until_cancelled(tokio::time::sleep(Duration::from_millis(500))).await.is_some() {
+                exits.extend(bus.supervise());
+                bus.memory();
+            }
+            exits
+        });
+        Self { stop, task }
+    }
+
+    async fn stop(self) -> Vec<Exit> {
+        self.stop.cancel();
+        self.task.await.unwrap_or_default()
+    }
+}
+
+/// A file system of its own for one broker, small enough to be filled. Only root can mount one.
+struct SmallDisk {
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(folder: &Path) -> Option<Self> {
+        std::fs::create_dir_all(folder).ok()?;
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=700m", "tmpfs"]).arg(folder).output();
+        mounted.is_ok_and(|output| output.status.success()).then(|| Self { folder: folder.to_owned() })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).output();
+    }
+}
