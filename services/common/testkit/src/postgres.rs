@@ -20,6 +20,9 @@ pub enum PostgresError {
     Start { doing: &'static str, reason: String },
 }
 
+/// A server that is alive and does not answer.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
 /// A running server; ended when dropped, and when this process ends in any other way.
 #[derive(Debug)]
 pub struct Server {
@@ -132,7 +135,7 @@ impl Server {
 
     fn wait(&mut self, home: &Path) -> Result<(), PostgresError> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + START_LIMIT;
         // A server that is still recovering takes a connection and refuses the session: ask it a question.
         loop {
             if let Some(status) = self.process.ended() {
@@ -146,7 +149,7 @@ impl Server {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(fail("postgres")("no answer for 30 s"));
+                return Err(fail("postgres")(format!("no answer for {} s", START_LIMIT.as_secs())));
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -16,6 +16,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 pub use checks::Missing;
 use cluster::Cluster;
 
+/// A broker that is alive and does not answer: three of them on a busy machine with two cores take a minute and a half.
+const START_LIMIT: Duration = Duration::from_secs(240);
+
 /// How the broker is started. Everything has a default except the folder.
 #[derive(Debug, Clone)]
 pub struct BrokerSettings {
@@ -159,7 +162,7 @@ impl Broker {
 
     fn launch(&mut self) -> Result<(), BrokerError> {
         self.cluster.spawn_missing()?;
-        let deadline = Instant::now() + Duration::from_secs(90);
+        let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(reason) = self.cluster.failure() {
                 self.cluster.kill();
@@ -171,7 +174,7 @@ impl Broker {
             if Instant::now() > deadline {
                 self.cluster.kill();
                 return Err(BrokerError::Start {
-                    reason: "no answer for 90 s".to_owned(),
+                    reason: format!("no answer for {} s", START_LIMIT.as_secs()),
                     log: self.cluster.log_file(0),
                 });
             }
