@@ -12,6 +12,7 @@ pub mod connection;
 pub mod error;
 mod group;
 pub mod metrics;
+mod native;
 pub mod publisher;
 pub mod reader;
 pub mod record;

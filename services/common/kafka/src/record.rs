@@ -2,7 +2,9 @@
 
 use freshet_core::Header;
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, OwnedHeaders};
+
+use crate::native;
 
 /// A record that was read. `value` is `None` for a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +36,9 @@ impl OwnedRecord {
     }
 
     pub(crate) fn from_message(message: &BorrowedMessage<'_>) -> Self {
-        let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
-        });
+        let headers = native::headers(message)
+            .map(|(name, value)| (readable(name).to_owned(), value.unwrap_or_default().to_vec()))
+            .collect();
         Self {
             topic: message.topic().to_owned(),
             partition: message.partition(),
@@ -70,8 +72,54 @@ pub struct Position {
 /// Fills `into` with the message's headers, borrowed from it.
 pub(crate) fn borrow_headers<'m>(message: &'m BorrowedMessage<'_>, into: &mut Vec<Header<'m>>) {
     into.clear();
-    let Some(headers) = message.headers() else { return };
-    into.extend(headers.iter().map(|header| Header { name: header.key, value: header.value.unwrap_or_default() }));
+    into.extend(native::headers(message).map(|(name, value)| Header::new(readable(name), value.unwrap_or_default())));
+}
+
+/// A name that is not UTF-8 is none that anybody asks for.
+fn readable(name: &[u8]) -> &str {
+    std::str::from_utf8(name).unwrap_or("\u{fffd}")
+}
+
+/// A copy of one record's headers, so that the client's own list may be passed on while a stage still looks at them. Its
+/// buffers are used again, and names, which are the same from record to record, are neither copied nor checked again.
+#[derive(Debug, Default)]
+pub(crate) struct HeaderCopy {
+    names: Vec<String>,
+    values: Vec<u8>,
+    /// Behind the last byte of each value.
+    ends: Vec<usize>,
+}
+
+impl HeaderCopy {
+    pub(crate) fn fill(&mut self, headers: Option<&native::Headers>) {
+        self.values.clear();
+        self.ends.clear();
+        for (index, (name, value)) in headers.into_iter().flat_map(native::Headers::iter).enumerate() {
+            match self.names.get_mut(index) {
+                Some(known) if known.as_bytes() == name => {}
+                Some(known) => readable(name).clone_into(known),
+                None => self.names.push(readable(name).to_owned()),
+            }
+            self.values.extend_from_slice(value.unwrap_or_default());
+            self.ends.push(self.values.len());
+        }
+    }
+
+    /// The headers, in the empty vector `list`.
+    pub(crate) fn list<'c>(&'c self, mut list: Vec<Header<'c>>) -> Vec<Header<'c>> {
+        let mut begin = 0;
+        for (name, end) in self.names.iter().zip(&self.ends) {
+            list.push(Header::new(name, &self.values[begin..*end]));
+            begin = *end;
+        }
+        list
+    }
+}
+
+/// The vector's memory for the headers of another record.
+pub(crate) fn emptied(mut list: Vec<Header<'_>>) -> Vec<Header<'static>> {
+    list.clear();
+    list.into_iter().map(|_| unreachable!("it was emptied")).collect()
 }
 
 /// The client's own copy of the headers; `None` where there are none.
@@ -87,4 +135,35 @@ pub(crate) fn native_headers<'h>(
         native = native.insert(rdkafka::message::Header { key: name, value: Some(value) });
     }
     Some(native)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_used_again() {
+        let mut copy = HeaderCopy::default();
+        let mut list = Vec::new();
+        for names in [&["a", "b"][..], &["a", "longer", "c"], &[], &["a"]] {
+            let mut native = native::Headers::with_capacity(names.len());
+            for name in names {
+                native.add(name, name.to_uppercase().as_bytes());
+            }
+            copy.fill(Some(&native));
+            drop(native);
+            let headers = copy.list(list);
+            let found: Vec<&str> = headers.iter().map(|header| header.name).collect();
+            assert_eq!(found, names);
+            assert!(headers.iter().all(|header| header.value == header.name.to_uppercase().as_bytes()));
+            list = emptied(headers);
+        }
+        copy.fill(None);
+        assert_eq!(copy.list(Vec::new()), []);
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_nobodys() {
+        assert_eq!((readable(b"ce_id"), readable(b"ce_id\xff")), ("ce_id", "\u{fffd}"));
+    }
 }

@@ -137,8 +137,13 @@ fn commit(
     }
     let group = consumer.group_metadata().ok_or(KafkaError::ClientCreation("no group metadata".to_owned()))?;
     producer.send_offsets_to_transaction(&offsets, &group, Duration::from_secs(30))?;
+    // `poll` with a time below a millisecond would ask again and again without a pause.
     while producer.flush(Duration::ZERO).is_err() {
-        producer.poll(Duration::from_micros(500));
+        let left = producer.in_flight_count();
+        producer.poll(Duration::ZERO);
+        if producer.in_flight_count() == left {
+            std::thread::sleep(Duration::from_micros(300));
+        }
     }
     producer.commit_transaction(Duration::from_secs(30))
 }

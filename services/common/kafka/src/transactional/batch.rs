@@ -1,25 +1,26 @@
 //! One transaction: begin, process, background work, offsets, commit.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use freshet_core::{
     Code, Fault, InRecord, OutRecord, Output as _, Progress, Rejection, Stage, Violation, headers, topics,
 };
 use rdkafka::consumer::ConsumerGroupMetadata;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
 
-use super::output::{BACKGROUND, Deliveries, TransactionOutput};
-use super::{CALL_TIMEOUT, Positions, Trouble};
+use super::output::{BACKGROUND, Deliveries, TransactionOutput, serve};
+use super::{CALL_TIMEOUT, Positions, Trouble, next_offsets};
 use crate::backoff::Seldom;
 use crate::error::{Exit, classify, is_fenced};
 use crate::group::offset_list;
 use crate::metrics::Outcomes;
+use crate::native::Headers;
 use crate::reader::Reader;
-use crate::record::borrow_headers;
+use crate::record::{HeaderCopy, emptied};
 use crate::{Error, LoopMetrics, settings};
 
 const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(settings::TRANSACTION_TIMEOUT_MS as u64);
@@ -69,7 +70,7 @@ impl Transaction<'_> {
     pub(super) fn run(
         &self,
         stage: &mut dyn Stage,
-        batch: &[BorrowedMessage<'_>],
+        batch: &mut [BorrowedMessage<'_>],
         reader: &mut Reader,
     ) -> Result<(), Failed> {
         let begun = Instant::now();
@@ -87,17 +88,24 @@ impl Transaction<'_> {
     fn fill(
         &self,
         stage: &mut dyn Stage,
-        batch: &[BorrowedMessage<'_>],
+        batch: &mut [BorrowedMessage<'_>],
         reader: &mut Reader,
         begun: Instant,
     ) -> Result<Outcomes, Failed> {
         let mut outcomes = Outcomes::default();
         let mut output = TransactionOutput::new(self.producer);
-        let mut headers = Vec::new();
-        for (index, message) in batch.iter().enumerate() {
-            borrow_headers(message, &mut headers);
+        let (mut copy, mut list) = (HeaderCopy::default(), Vec::new());
+        let (mut topic, mut topic_handle) = (String::new(), std::ptr::null_mut());
+        for (index, message) in batch.iter_mut().enumerate() {
+            if topic_handle != message.topic_ptr() {
+                topic_handle = message.topic_ptr();
+                message.topic().clone_into(&mut topic);
+            }
+            let native = Headers::take(message);
+            copy.fill(native.as_ref());
+            let headers = copy.list(list);
             let record = InRecord {
-                topic: message.topic(),
+                topic: &topic,
                 partition: message.partition(),
                 offset: message.offset(),
                 timestamp_ms: message.timestamp().to_millis(),
@@ -105,7 +113,7 @@ impl Transaction<'_> {
                 value: message.payload(),
                 headers: &headers,
             };
-            output.index = index;
+            output.begin_record(index, native, &headers);
             let done = if !self.set_aside.is_empty() && self.is_set_aside(&record) {
                 outcomes.unwritable += 1;
                 self.metrics.errors.with_label_values(&["unwritable"]).inc();
@@ -113,6 +121,7 @@ impl Transaction<'_> {
             } else {
                 stage.process(&record, &mut output).map(|outcome| outcomes.count(outcome))
             };
+            list = emptied(headers);
             done.map_err(|fault| in_transaction(fault, output.unwritable))?;
             if self.one_by_one == OneByOne::Yes {
                 self.drain(begun)?;
@@ -121,7 +130,7 @@ impl Transaction<'_> {
                 }
             }
         }
-        output.index = BACKGROUND;
+        output.begin_background();
         if stage.has_background_work() {
             let kept = reader.set_progress_timeout(BACKGROUND_READ_TIMEOUT);
             let progress = stage.background(reader, &mut output);
@@ -140,17 +149,14 @@ impl Transaction<'_> {
     /// Sends the offsets behind the batch. An answer that may be had later is asked for again, as long as the broker
     /// keeps the transaction open.
     fn send_offsets(&self, batch: &[BorrowedMessage<'_>], begun: Instant) -> Result<(), Trouble> {
-        let mut next: BTreeMap<(&str, i32), i64> = BTreeMap::new();
-        for message in batch {
-            next.insert((message.topic(), message.partition()), message.offset() + 1);
-        }
+        let mut next = next_offsets(batch);
         if next.is_empty() {
             // Background work alone. An offset that does not move goes with it all the same: it is what the broker
             // checks the group's generation by, so that an instance that lost its partitions cannot write for them.
             let held = self.positions.iter().next();
-            next.extend(held.map(|((topic, partition), offset)| ((topic.as_str(), *partition), *offset)));
+            next.extend(held.map(|((topic, partition), offset)| (topic.as_str(), *partition, *offset)));
         }
-        let list = offset_list(next.iter().map(|(&(topic, partition), &offset)| (topic, partition, offset)))?;
+        let list = offset_list(next.into_iter())?;
         loop {
             match self.producer.send_offsets_to_transaction(&list, self.generation, CALL_TIMEOUT) {
                 Ok(()) => return Ok(()),
@@ -183,11 +189,12 @@ impl Transaction<'_> {
 
     /// Empties the queue in small steps; `flush`, which a commit begins with, would wait in steps of 100 ms.
     fn drain(&self, begun: Instant) -> Result<(), Trouble> {
-        while let Err(error) = self.producer.flush(Duration::ZERO) {
+        while self.producer.in_flight_count() > 0 {
             if begun.elapsed() > 2 * TRANSACTION_TIMEOUT {
+                let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.trouble("write the outputs", &error, begun));
             }
-            self.producer.poll(Duration::from_micros(500));
+            serve(self.producer);
         }
         Ok(())
     }

@@ -206,7 +206,7 @@ impl Loop<'_> {
             _ => self.settings.batch_records.min(ONE_BY_ONE_RECORDS),
         };
         let bounds = Bounds { records: batch_records, bytes: self.settings.batch_bytes, wait };
-        let batch = self.collector.collect(&self.input, bounds)?;
+        let mut batch = self.collector.collect(&self.input, bounds)?;
         if let Some(lag) = self.input.lag(&self.positions) {
             self.metrics.lag_records.set(lag);
         }
@@ -231,7 +231,7 @@ impl Loop<'_> {
             metrics: self.metrics,
             stop: self.stop,
         };
-        let committed = transaction.run(stage, &batch, &mut self.reader);
+        let committed = transaction.run(stage, &mut batch, &mut self.reader);
         match committed {
             Ok(()) => {
                 let found = !self.set_aside.is_empty();
@@ -366,11 +366,23 @@ impl Loop<'_> {
 type Positions = BTreeMap<(String, i32), i64>;
 
 fn advance(positions: &mut Positions, batch: &[BorrowedMessage<'_>]) {
+    let next = next_offsets(batch).into_iter();
+    positions.extend(next.map(|(topic, partition, offset)| ((topic.to_owned(), partition), offset)));
+}
+
+/// Topic, partition and offset of the record behind the batch's last, for each partition that the batch has records of.
+/// Records of a partition come in long runs, so only the last of each run is looked at.
+fn next_offsets<'b>(batch: &'b [BorrowedMessage<'_>]) -> Vec<(&'b str, i32, i64)> {
     let mut next: BTreeMap<(&str, i32), i64> = BTreeMap::new();
-    for message in batch {
-        next.insert((message.topic(), message.partition()), message.offset() + 1);
+    let is_same = |a: &BorrowedMessage<'_>, b: &BorrowedMessage<'_>| {
+        a.partition() == b.partition() && a.topic_ptr() == b.topic_ptr()
+    };
+    for run in batch.chunk_by(is_same) {
+        if let Some(last) = run.last() {
+            next.insert((last.topic(), last.partition()), last.offset() + 1);
+        }
     }
-    positions.extend(next.into_iter().map(|((topic, partition), offset)| ((topic.to_owned(), partition), offset)));
+    next.into_iter().map(|((topic, partition), offset)| (topic, partition, offset)).collect()
 }
 
 fn place(message: &BorrowedMessage<'_>) -> (String, i32, i64) {

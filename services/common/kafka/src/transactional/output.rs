@@ -3,16 +3,16 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use freshet_core::{Fault, OutRecord, Output};
+use freshet_core::{Fault, Header, OutRecord, Output};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, BaseRecord, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
 use crate::client;
 use crate::error::{Exit, classify};
-use crate::record::native_headers;
+use crate::native::{Headers, Outgoing, Topics, send_lingering};
 
 /// How long a full queue may stay full before the transaction is given up.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -73,16 +73,49 @@ impl ProducerContext for Deliveries {
 }
 
 pub(super) struct TransactionOutput<'p> {
-    producer: &'p BaseProducer<Deliveries>,
+    topics: Topics<'p, Deliveries>,
     /// Of the record that is being processed.
-    pub(super) index: usize,
+    index: usize,
+    /// Its headers as the client has them, until they were passed on, and where the stage's copy of them stands.
+    headers: Option<Headers>,
+    shown: (usize, usize),
     /// The record whose output is larger than any topic takes.
     pub(super) unwritable: Option<usize>,
 }
 
 impl<'p> TransactionOutput<'p> {
     pub(super) fn new(producer: &'p BaseProducer<Deliveries>) -> Self {
-        Self { producer, index: BACKGROUND, unwritable: None }
+        Self { topics: Topics::new(producer), index: BACKGROUND, headers: None, shown: (0, 0), unwritable: None }
+    }
+
+    /// What is sent from here on comes from the record with this index in the batch, whose headers are `headers`, and
+    /// which the stage sees as `shown`.
+    pub(super) fn begin_record(&mut self, index: usize, headers: Option<Headers>, shown: &[Header<'_>]) {
+        self.index = index;
+        self.headers = headers;
+        self.shown = place(shown);
+    }
+
+    /// What is sent from here on comes from no record of the batch.
+    pub(super) fn begin_background(&mut self) {
+        self.begin_record(BACKGROUND, None, &[]);
+    }
+
+    /// The headers for the client. The first output that has those of the input, as they are, takes the client's own list
+    /// along: nothing is copied.
+    fn native(&mut self, record: &OutRecord<'_>) -> Option<Headers> {
+        let count = record.headers.len() + record.extra.len();
+        let passed = if place(record.headers) == self.shown { self.headers.take() } else { None };
+        let is_passed = passed.is_some();
+        let mut native = match passed {
+            Some(passed) => passed,
+            None if count == 0 => return None,
+            None => Headers::with_capacity(count),
+        };
+        for header in record.headers.iter().filter(|_| !is_passed).chain(record.extra) {
+            native.add(header.name, header.value);
+        }
+        Some(native)
     }
 
     fn refused(&mut self, error: KafkaError, topic: &str) -> Fault {
@@ -97,33 +130,49 @@ impl<'p> TransactionOutput<'p> {
     }
 }
 
+/// Two lists at one place, at one time, are one list.
+fn place(list: &[Header<'_>]) -> (usize, usize) {
+    (list.as_ptr().addr(), list.len())
+}
+
 fn is_too_large(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge))
 }
 
 impl Output for TransactionOutput<'_> {
     fn send(&mut self, record: OutRecord<'_>) -> Result<(), Fault> {
-        let headers = record.headers.iter().chain(record.extra).map(|header| (header.name, header.value));
-        let mut native = BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, self.index);
-        native.partition = Some(record.partition).filter(|partition| *partition >= 0);
-        native.key = record.key;
-        native.payload = record.value;
-        native.timestamp = record.timestamp_ms;
-        native.headers = native_headers(record.headers.len() + record.extra.len(), headers);
+        let mut headers = self.native(&record);
+        let OutRecord { topic, partition, key, value, timestamp_ms, .. } = record;
+        let outgoing = Outgoing { topic, partition, key, value, timestamp_ms, index: self.index };
         let mut deadline = None;
         loop {
-            match self.producer.send(native) {
+            match self.topics.produce(&outgoing, headers) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(Code::QueueFull), back)) => {
                     let deadline = *deadline.get_or_insert_with(|| Instant::now() + QUEUE_TIMEOUT);
                     if Instant::now() > deadline {
                         return Err(Fault::retry("write an output", "the queue stays full; is the broker slow?"));
                     }
-                    self.producer.poll(Duration::from_millis(1));
-                    native = back;
+                    serve(self.topics.producer());
+                    headers = back;
                 }
-                Err((error, _)) => return Err(self.refused(error, record.topic)),
+                Err((error, _)) => return Err(self.refused(error, topic)),
             }
         }
     }
+}
+
+/// Takes what the client reports. Where something is still on the way, lets it send, and waits about a millisecond.
+pub(super) fn serve(producer: &BaseProducer<Deliveries>) {
+    loop {
+        let left = producer.in_flight_count();
+        // One call takes one report, which is of many records.
+        producer.poll(Duration::ZERO);
+        match producer.in_flight_count() {
+            0 => return,
+            still if still == left => break,
+            _ => {}
+        }
+    }
+    send_lingering(producer);
 }
