@@ -76,11 +76,13 @@ pub(crate) struct Uncommitted {
 
 impl Uncommitted {
     pub(crate) fn count(&mut self, dataset: &str, written: Written) {
-        if !self.written.contains_key(dataset) {
-            self.written.insert(dataset.to_owned(), [0; 3]);
-        }
-        if let Some(counts) = self.written.get_mut(dataset) {
-            counts[written as usize] += 1;
+        match self.written.get_mut(dataset) {
+            Some(counts) => counts[written as usize] += 1,
+            None => {
+                let mut counts = [0; 3];
+                counts[written as usize] = 1;
+                self.written.insert(dataset.to_owned(), counts);
+            }
         }
     }
 

@@ -1,25 +1,15 @@
 //! One canonical event to one view: filter, project, write. Live events and events that fill a view take the same way.
 
+use std::io::Write as _;
+
 use freshet_avro::{Plan, Walk, framing};
 use freshet_catalog_model::compiled::CompiledDataset;
-use freshet_core::{Fault, Header, InRecord, OutRecord, Output, headers};
+use freshet_core::headers::{self, DATASET_OFFSET, REMOVAL};
+use freshet_core::{Fault, Header, InRecord, OutRecord, Output};
 
 use crate::keys::{Keys, Seed};
 use crate::metrics::Written;
 use crate::views::ActiveView;
-
-/// The attributes that subscribers get. Whatever else a publisher put into headers was granted to nobody (P6).
-const PASSED: &[&str] = &[
-    headers::SPECVERSION,
-    headers::ID,
-    headers::SOURCE,
-    headers::TYPE,
-    headers::TIME,
-    headers::RECORDED_TIME,
-    headers::SEQUENCE,
-    headers::TRACEPARENT,
-    headers::PUBLISHED_AT,
-];
 
 /// An event, read once for all views.
 #[derive(Debug, Clone, Copy)]
@@ -118,26 +108,61 @@ fn send(
     written: Written,
     out: &mut dyn Output,
 ) -> Result<(), Fault> {
-    let InRecord { partition, offset, .. } = *event.record;
-    let passed: Vec<Header<'_>> =
-        event.record.headers.iter().filter(|header| passes(header, event, view, written)).copied().collect();
-    let offset = offset.to_string();
-    let extra = [
-        Header::new(headers::DATASET_OFFSET, offset.as_bytes()),
-        Header::new(headers::REMOVAL, written.as_str().as_bytes()),
-    ];
+    let InRecord { partition, offset, headers: all, .. } = *event.record;
+    let filtered: Vec<Header<'_>>;
+    // Mostly everything passes; then the list goes on as it is, which the loop need not copy.
+    let headers = if all.iter().all(|header| passes(header, event, view, written)) {
+        all
+    } else {
+        filtered = all.iter().filter(|header| passes(header, event, view, written)).copied().collect();
+        &filtered
+    };
+    let mut digits = [0; 20];
+    let offset = decimal(offset, &mut digits);
+    let extra = [Header::new(DATASET_OFFSET, offset), Header::new(REMOVAL, written.as_str().as_bytes())];
     let extra = if written == Written::Upsert { &extra[..1] } else { &extra[..] };
     let (topic, key) = (&*view.topic, Some(event.key));
-    out.send(OutRecord { topic, partition, key, value, headers: &passed, extra, timestamp_ms: None })
+    out.send(OutRecord { topic, partition, key, value, headers, extra, timestamp_ms: None })
 }
 
+/// The attributes that subscribers get. Whatever else a publisher put into headers was granted to nobody (P6).
 fn passes(header: &Header<'_>, event: &Event<'_>, view: &ActiveView, written: Written) -> bool {
     match header.name {
+        headers::SPECVERSION
+        | headers::ID
+        | headers::SOURCE
+        | headers::TYPE
+        | headers::TIME
+        | headers::RECORDED_TIME
+        | headers::SEQUENCE
+        | headers::TRACEPARENT
+        | headers::PUBLISHED_AT => true,
         headers::CONTENT_TYPE => written == Written::Upsert,
         // Where a row left the filter, its new division may be what it left by: nothing of that row is granted.
         headers::DIVISION => view.passes_division && written != Written::LeftFilter,
         // The subject may say anything of the record; the key is the one part of it that every subscriber has.
         headers::SUBJECT => header.value == event.key,
-        name => PASSED.contains(&name),
+        _ => false,
+    }
+}
+
+/// The number's text; an `i64` has at most 20 characters.
+fn decimal(number: i64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut rest = &mut digits[..];
+    // Cannot fail: there is room.
+    let _ = write!(rest, "{number}");
+    let left = rest.len();
+    &digits[..20 - left]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_room() {
+        for number in [0, 7, -1, 1_234_567, i64::MAX, i64::MIN] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
     }
 }

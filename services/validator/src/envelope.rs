@@ -26,21 +26,56 @@ pub(crate) fn check<'a>(record: &InRecord<'a>, max_bytes: usize, violations: &mu
     if record.key.is_none_or(<[u8]>::is_empty) {
         violations.push(Violation::whole(Code::EnvelopeKey, "the record has no key"));
     }
-    content_type(record, violations);
-    if let Some(version) = text(record, headers::SPECVERSION, violations)
+    let found = Attributes::find(record);
+    content_type(found.content_type, record.value.is_none(), violations);
+    if let Some(version) = text(found.specversion, headers::SPECVERSION, violations)
         && version != "1.0"
     {
         violations.push(bad(headers::SPECVERSION, "must be 1.0"));
     }
-    text(record, headers::TYPE, violations);
-    let (time, date) = timestamp(record, headers::TIME, violations).unzip();
+    text(found.kind, headers::TYPE, violations);
+    let (time, date) = timestamp(found.time, headers::TIME, violations).unzip();
     Envelope {
-        id: text(record, headers::ID, violations),
-        source: text(record, headers::SOURCE, violations),
+        id: text(found.id, headers::ID, violations),
+        source: text(found.source, headers::SOURCE, violations),
         time,
         date,
-        recorded_time: timestamp(record, headers::RECORDED_TIME, violations).map(|(time, _)| time),
-        division: record.header(headers::DIVISION).and_then(|value| utf8(headers::DIVISION, value, violations)),
+        recorded_time: timestamp(found.recorded_time, headers::RECORDED_TIME, violations).map(|(time, _)| time),
+        division: found.division.and_then(|value| utf8(headers::DIVISION, value, violations)),
+    }
+}
+
+/// The first header of each name, found in one pass.
+#[derive(Default)]
+struct Attributes<'a> {
+    content_type: Option<&'a [u8]>,
+    specversion: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    time: Option<&'a [u8]>,
+    id: Option<&'a [u8]>,
+    source: Option<&'a [u8]>,
+    recorded_time: Option<&'a [u8]>,
+    division: Option<&'a [u8]>,
+}
+
+impl<'a> Attributes<'a> {
+    fn find(record: &InRecord<'a>) -> Self {
+        let mut found = Self::default();
+        for header in record.headers {
+            let place = match header.name {
+                headers::CONTENT_TYPE => &mut found.content_type,
+                headers::SPECVERSION => &mut found.specversion,
+                headers::TYPE => &mut found.kind,
+                headers::TIME => &mut found.time,
+                headers::ID => &mut found.id,
+                headers::SOURCE => &mut found.source,
+                headers::RECORDED_TIME => &mut found.recorded_time,
+                headers::DIVISION => &mut found.division,
+                _ => continue,
+            };
+            place.get_or_insert(header.value);
+        }
+        found
     }
 }
 
@@ -65,19 +100,19 @@ fn size(record: &InRecord<'_>) -> usize {
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers
 }
 
-fn content_type(record: &InRecord<'_>, violations: &mut Vec<Violation>) {
-    let Some(found) = record.header(headers::CONTENT_TYPE) else { return };
+fn content_type(found: Option<&[u8]>, is_delete: bool, violations: &mut Vec<Violation>) {
+    let Some(found) = found else { return };
     if found.starts_with(b"application/cloudevents") {
         let message = "structured mode is not taken from Kafka; send binary mode (ce_ headers, application/avro)";
         violations.push(bad(headers::CONTENT_TYPE, message));
-    } else if record.value.is_some() && found != headers::AVRO.as_bytes() {
+    } else if !is_delete && found != headers::AVRO.as_bytes() {
         violations.push(bad(headers::CONTENT_TYPE, "must be application/avro"));
     }
 }
 
 /// A required attribute: there, UTF-8, not empty, without control characters.
-fn text<'a>(record: &InRecord<'a>, name: &'static str, violations: &mut Vec<Violation>) -> Option<&'a str> {
-    match record.header(name) {
+fn text<'a>(value: Option<&'a [u8]>, name: &'static str, violations: &mut Vec<Violation>) -> Option<&'a str> {
+    match value {
         None => violations.push(bad(name, "is missing")),
         Some([]) => violations.push(bad(name, "is empty")),
         Some(value) => return utf8(name, value, violations),
@@ -86,16 +121,18 @@ fn text<'a>(record: &InRecord<'a>, name: &'static str, violations: &mut Vec<Viol
 }
 
 fn utf8<'a>(name: &'static str, value: &'a [u8], violations: &mut Vec<Violation>) -> Option<&'a str> {
+    // The control characters are U+0000 to U+001F and U+007F to U+009F.
+    let is_plain = |text: &str| text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     match std::str::from_utf8(value) {
-        Ok(text) if !text.chars().any(char::is_control) => return Some(text),
+        Ok(text) if is_plain(text) || !text.chars().any(char::is_control) => return Some(text),
         Ok(_) => violations.push(bad(name, "has control characters")),
         Err(_) => violations.push(bad(name, "is not UTF-8")),
     }
     None
 }
 
-fn timestamp(record: &InRecord<'_>, name: &'static str, violations: &mut Vec<Violation>) -> Option<(Timestamp, Date)> {
-    let value = record.header(name)?;
+fn timestamp(value: Option<&[u8]>, name: &'static str, violations: &mut Vec<Violation>) -> Option<(Timestamp, Date)> {
+    let value = value?;
     let parsed = std::str::from_utf8(value).ok().and_then(rfc3339);
     if parsed.is_none() {
         violations.push(bad(name, "is not an RFC 3339 time with an offset, e.g. 2026-01-31T08:00:00+08:00"));

@@ -47,6 +47,8 @@ pub struct Validator {
     /// Source → department, as the snapshot has it. Publishers have few sources.
     departments: HashMap<String, Option<String>>,
     partitions: Vec<Held>,
+    /// When the batch began: its records' present. A batch takes a fraction of a second.
+    now: Timestamp,
     /// Index into `partitions` of the last record's: the next is usually of the same.
     last: usize,
     seed: Seed,
@@ -84,6 +86,7 @@ impl Validator {
             subscribed: Vec::new(),
             departments: HashMap::new(),
             partitions: Vec::new(),
+            now: Timestamp::MIN,
             last: 0,
             seed: Seed::random(),
             walk: Walk::new(),
@@ -158,6 +161,7 @@ impl Stage for Validator {
         self.uncommitted.add_to(&self.setup.metrics);
         self.refresh()?;
         let now = (self.setup.clock)();
+        self.now = now;
         for held in &mut self.partitions {
             let rules = held.dataset.as_ref().map(|dataset| dataset.state_rules());
             if rules != held.rules {
@@ -174,7 +178,7 @@ impl Stage for Validator {
 
     fn process(&mut self, record: &InRecord<'_>, out: &mut dyn Output) -> Result<Outcome, Fault> {
         let index = self.find(record)?;
-        let now = (self.setup.clock)();
+        let now = self.now;
         let Self { setup, snapshot, departments, partitions, walk, violations, uncommitted, .. } = self;
         let Held { dataset, state, .. } = &mut partitions[index];
         violations.clear();

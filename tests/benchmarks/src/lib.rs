@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|name| name == part);
     let turns = match options.quick {
-        true => Turns { records: 400_000, rounds: 2 },
+        true => Turns { records: 450_000, rounds: 3 },
         false => Turns { records: 1_200_000, rounds: 3 },
     };
     let cluster = cluster::Cluster::start()?;
