@@ -29,6 +29,8 @@ pub enum Kind {
     AfterEnd,
     /// One event of a webhook under two message ids.
     SecondId,
+    /// Two events of a webhook under one message id: a subscriber that knows the id drops the second.
+    ReusedId,
     /// Delivered with other contents, or an event that nobody published.
     Altered,
     /// Both accepted and refused, or refused as old though nothing newer was accepted.
@@ -36,7 +38,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Lost,
         Self::Duplicated,
         Self::Reordered,
@@ -45,6 +47,7 @@ impl Kind {
         Self::RowOutsideGrant,
         Self::AfterEnd,
         Self::SecondId,
+        Self::ReusedId,
         Self::Altered,
         Self::WronglyRefused,
     ];
@@ -59,6 +62,7 @@ impl Kind {
             Self::RowOutsideGrant => "row outside the grant",
             Self::AfterEnd => "after the grant's end",
             Self::SecondId => "second message id",
+            Self::ReusedId => "reused message id",
             Self::Altered => "altered",
             Self::WronglyRefused => "wrongly refused",
         }

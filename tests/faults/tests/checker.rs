@@ -153,6 +153,7 @@ fn one_row_outside_the_grant() {
             dataset.canonical.push(event);
             let mut delivery = grant.deliveries[1].clone();
             (delivery.event, delivery.key) = ("c".to_owned(), "c".to_owned());
+            delivery.message = delivery.message.map(|_| "msg_c".to_owned());
             grant.deliveries.push(delivery);
         });
     }
@@ -174,6 +175,13 @@ fn a_second_id_for_the_same_event() {
         let mut again = grant.deliveries[5].clone();
         again.message = Some("msg_other".to_owned());
         grant.deliveries.push(again);
+    });
+}
+
+#[test]
+fn one_id_for_two_events() {
+    plant(Way::AtLeastOnce, &[Kind::ReusedId], |_, grant| {
+        grant.deliveries[4].message = grant.deliveries[2].message.clone();
     });
 }
 

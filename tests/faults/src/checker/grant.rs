@@ -28,6 +28,14 @@ pub(super) fn check(finder: &mut Finder<'_>, grant: &GrantHistory, dataset: &Dat
         Way::Table => table(finder, grant, &due),
         Way::Once | Way::AtLeastOnce => events(finder, grant, &due, dataset),
     }
+    let mut bearers: HashMap<&str, &str> = HashMap::new();
+    for delivery in &grant.deliveries {
+        let Some(message) = &delivery.message else { continue };
+        let (event, bearer) = (delivery.event.as_str(), *bearers.entry(message).or_insert(&delivery.event));
+        if bearer != event {
+            finder.note(Kind::ReusedId, format!("{event} came as {message}, which was {bearer}"));
+        }
+    }
 }
 
 fn due<'a>(grant: &GrantHistory, dataset: &'a Dataset) -> Vec<Due<'a>> {
