@@ -19,6 +19,9 @@ struct Arguments {
     /// Events per second of all publishers together
     #[arg(long, default_value_t = 120.0)]
     rate: f64,
+    /// How long everything may take to arrive after the last fault, in seconds
+    #[arg(long, default_value_t = 300)]
+    drain: u64,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +35,8 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
     let length = Duration::from_secs_f64(arguments.minutes.max(0.1) * 60.0);
-    let options = Options { rate: arguments.rate, keep: arguments.keep, ..Options::new(seed, length) };
+    let drain_limit = Duration::from_secs(arguments.drain);
+    let options = Options { rate: arguments.rate, keep: arguments.keep, drain_limit, ..Options::new(seed, length) };
     eprintln!("seed {seed}");
     let report = match run(&options).await {
         Ok(report) => report,

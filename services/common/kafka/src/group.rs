@@ -20,6 +20,12 @@ use crate::{Connection, Error, client, settings};
 
 /// How long leaving the group may take before the consumer is left to itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long nothing comes of a queue that is empty.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long records are thrown away in search of a decision of the group.
+const DISCARD_RECORDS_LIMIT: Duration = Duration::from_secs(1);
+/// The same where it is known that there is one.
+const DISCARD_LIMIT: Duration = Duration::from_secs(10);
 /// How often the client counts its lag.
 const LAG_INTERVAL_MS: u32 = 2_000;
 
@@ -224,10 +230,16 @@ impl Member {
         Ok(())
     }
 
-    /// Polls without keeping what comes, so that a decision of the group that waits behind records is seen.
-    pub(crate) fn discard(&self, most: usize) {
-        for _ in 0..most {
-            if self.has_event() || self.consumer().poll(Duration::from_millis(5)).is_none() {
+    /// Polls without keeping what comes, until a decision of the group is seen, or nothing waits any more. A decision stands
+    /// in one queue with records, logs and statistics, and one poll serves one of them: nothing at once is not nothing.
+    pub(crate) fn discard(&self) {
+        let begun = Instant::now();
+        while !self.has_event() && begun.elapsed() < DISCARD_LIMIT {
+            let asked = Instant::now();
+            let is_quiet = self.consumer().poll(QUIET).is_none() && asked.elapsed() >= QUIET;
+            // Thrown out of the group: the decision is on its way, and until it is taken nothing can be committed.
+            let is_over = is_quiet || begun.elapsed() > DISCARD_RECORDS_LIMIT;
+            if is_over && !self.consumer().assignment_lost() {
                 return;
             }
         }

@@ -303,7 +303,7 @@ impl Loop<'_> {
 
     /// Goes back to what is committed, state and position both. What is polled on the way is of no use.
     fn settle(&mut self, stage: &mut dyn Stage) -> Result<(), Trouble> {
-        self.input.discard(1_000);
+        self.input.discard();
         if self.input.has_event() {
             return self.rebalance(stage);
         }

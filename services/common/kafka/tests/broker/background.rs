@@ -11,6 +11,7 @@ use freshet_kafka::LoopMetrics;
 use freshet_kafka::transactional::{self, LoopSettings};
 use tokio_util::sync::CancellationToken;
 
+use crate::copy::{Copy, Running};
 use crate::support::*;
 
 /// Copies another topic from its beginning, a few records at a time; what it has copied is counted from its output.
@@ -119,4 +120,65 @@ fn background_work_goes_on_without_input_and_once_each() {
         assert_eq!(numbers, distinct, "key {key}");
         assert!(numbers.len() >= 7, "key {key}: {numbers:?}");
     }
+}
+
+/// Has work that fails each time.
+struct Failing {
+    input: String,
+    subscribed: bool,
+    held: usize,
+}
+
+impl Stage for Failing {
+    fn inputs(&mut self) -> Result<Option<Vec<String>>, Fault> {
+        let first = !std::mem::replace(&mut self.subscribed, true);
+        Ok(first.then(|| vec![self.input.clone()]))
+    }
+
+    fn assigned(&mut self, partitions: &[Assigned], _replay: &mut dyn Replay) -> Result<(), Fault> {
+        self.held = partitions.len();
+        Ok(())
+    }
+
+    fn revoked(&mut self, _partitions: &[TopicPartition]) {
+        self.held = 0;
+    }
+
+    fn process(&mut self, _record: &InRecord<'_>, _out: &mut dyn Output) -> Result<Outcome, Fault> {
+        Ok(Outcome::Emitted { records: 0 })
+    }
+
+    fn has_background_work(&self) -> bool {
+        self.held > 0
+    }
+
+    fn background(&mut self, _replay: &mut dyn Replay, _out: &mut dyn Output) -> Result<Progress, Fault> {
+        Err(Fault::retry("injected", "every transaction is aborted"))
+    }
+}
+
+/// What a group decides waits in one queue with the client's statistics and logs, which come faster than an instance polls
+/// that aborts one transaction after the other. It must come to the decision all the same, or it keeps its partitions, and
+/// its place in a group that threw it out, for ever.
+#[test]
+fn a_decision_of_the_group_is_seen_between_aborts() {
+    let (input, output) = (topic("in", &[]), topic("out", &[]));
+    let name = unique("decision");
+    let (stop, metrics) = (CancellationToken::new(), LoopMetrics::unregistered());
+    let mut noisy = connection();
+    noisy.extra.insert("statistics.interval.ms".to_owned(), "100".to_owned());
+    let mut stage = Failing { input: input.clone(), subscribed: false, held: 0 };
+    let thread = {
+        let (stop, metrics, settings) = (stop.clone(), metrics.clone(), LoopSettings::new(&name, &name, "0"));
+        std::thread::spawn(move || transactional::run(&mut stage, &noisy, &settings, &metrics, &stop))
+    };
+    let aborts = metrics.aborts.with_label_values(&["stage"]);
+    eventually("the first has tried for a while", 120, || aborts.get() >= 8 || thread.is_finished());
+    let second = Running::start(Copy::new(&input, &output), connection(), LoopSettings::new(&name, &name, "1"));
+    publish(&input, 0..400);
+    eventually("the second has its share", 60, || second.committed() > 0 || second.has_ended());
+    stop.cancel();
+    thread.join().unwrap().unwrap();
+    eventually("all is copied", 90, || is_caught_up(&connection(), &name, &input) || second.has_ended());
+    second.stop().unwrap();
 }
