@@ -111,7 +111,9 @@ pub fn close(datasets: &BTreeMap<String, DatasetPages>, grants: &[GrantPages]) -
     let mut books = Books::default();
     for (name, pages) in datasets {
         books.datasets.insert(name.clone(), close_dataset(pages));
-        for rejected in &pages.rejected {
+        // What is sent twice is refused twice, and counted once.
+        let mut counted = HashSet::new();
+        for rejected in pages.rejected.iter().filter(|event| counted.insert(event.published_as.as_str())) {
             let (code, sentence) = &rejected.reason;
             let entry = books.reasons.entry((name.clone(), code.clone())).or_insert_with(|| (0, sentence.clone()));
             entry.0 += 1;

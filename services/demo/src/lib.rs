@@ -78,8 +78,6 @@ impl Default for Options {
 pub enum Outcome {
     Balanced,
     Unbalanced,
-    /// Asked to stop before the books were closed.
+    /// Asked to stop before the books were closed; the next run of the same folder goes on.
     Stopped,
-    /// The folder holds a demo already, so that there was nothing to count.
-    PlayedBefore,
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use freshet_catalog_model::{Catalog, Grant};
 use freshet_runtime::CancellationToken;
 
@@ -19,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Plays everything and closes the books. Without `once` the subscribers go on receiving until `stop`.
+/// Plays what an earlier run of the same folder has not played, and closes the books over all of it. Without `once` the
+/// subscribers go on receiving until `stop`.
 pub async fn play(
     world: World,
     reach: Reach,
@@ -27,19 +27,6 @@ pub async fn play(
     options: Options,
     stop: CancellationToken,
 ) -> anyhow::Result<Outcome> {
-    let marker = world.marker();
-    if marker.exists() {
-        println!(
-            "The demo has been played in this folder; the bus goes on with what it holds. To see it again: --data with a new folder."
-        );
-        println!("{}", options.epilogue);
-        if !options.once {
-            stop.cancelled().await;
-        }
-        return Ok(if options.once { Outcome::PlayedBefore } else { Outcome::Balanced });
-    }
-    std::fs::write(&marker, "").with_context(|| format!("writing {}", marker.display()))?;
-
     let datasets: Vec<&str> = [RENTALS, BUSINESS].into_iter().chain(FILES.iter().map(|(name, _)| *name)).collect();
     let today = jiff::Zoned::now().date();
     let grants: Vec<Grant> =
@@ -58,7 +45,12 @@ pub async fn play(
         grants.len(),
         grants.iter().map(|grant| &grant.subscriber).collect::<std::collections::BTreeSet<_>>().len()
     );
-    let publishing = publishers::Desk { reach, ledger: ledger.clone(), stop: stop.clone() };
+    let publishing =
+        publishers::Desk { reach, ledger: ledger.clone(), stop: stop.clone(), progress: world.progress()? };
+    let before = plan.published_before(&publishing)?;
+    if before > 0 {
+        println!("{before} of them were published by an earlier run of this folder; it goes on from there");
+    }
     let pace = options.clone();
     let sending = tokio::spawn(async move { plan.publish(&publishing, &pace).await });
     let completed = watch(&ledger, sending, &subscribers, &desk, &stop).await?;

@@ -45,9 +45,16 @@ impl World {
         &self.catalogue
     }
 
-    /// Written when the publishers begin: the same events cannot be counted a second time.
-    pub(crate) fn marker(&self) -> PathBuf {
-        self.data.join("demo/played")
+    /// What each publishing department keeps of how far it has come; made where it is not there.
+    pub(crate) fn progress(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.data.join("demo/published");
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// What the departments with a webhook have acknowledged.
+    pub(crate) fn webhook_journal(&self) -> PathBuf {
+        self.data.join("demo/webhooks.jsonl")
     }
 
     fn copy(&self, from: &Path, to: &Path) -> anyhow::Result<()> {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::up::ports::HIGHEST_BASE;
+
 /// The event layer of a government data platform: departments' changes, validated, routed and fanned out.
 #[derive(Debug, Parser)]
 #[command(name = "freshet", version, propagate_version = true, max_term_width = 110)]
@@ -83,7 +85,7 @@ pub struct UpArguments {
     #[arg(long, default_value = "512m", value_name = "SIZE")]
     pub broker_heap: String,
     /// The first of the ports to use for the services and, after ten, for the brokers; otherwise free ones are chosen
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=i64::from(HIGHEST_BASE)))]
     pub port_base: Option<u16>,
     /// With --demo: events per second of all publishers together
     #[arg(long, default_value_t = 2000, value_name = "EVENTS")]

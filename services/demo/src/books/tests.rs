@@ -71,6 +71,12 @@ fn good_books_balance() {
     assert_eq!((line.published, line.accepted, line.rejected), (6, 5, 1));
     assert_eq!((books.grants[0].due, books.grants[0].delivered), (4, 4));
     assert_eq!(books.reasons[&("d".to_owned(), "mapping.value".to_owned())], (1, "two points".to_owned()));
+
+    let mut again = pages();
+    again.rejected.push(again.rejected[0].clone());
+    let books = closed(again, &[]);
+    assert!(books.balance());
+    assert_eq!(books.datasets["d"].rejected, books.reasons.values().map(|(count, _)| count).sum::<usize>());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use futures::stream;
 use super::{Desk, Pace};
 use crate::registers::Line;
 
+pub(crate) const TOKEN_PREFIX: &str = "line ";
 /// Lines that leave together.
 const PART: usize = 20;
 
@@ -18,6 +19,12 @@ pub(super) async fn publish(
     lines: Vec<Line>,
 ) -> anyhow::Result<()> {
     let count = lines.len() as u64;
+    // A file is sent whole: one that was interrupted is sent again from its first line.
+    let mut progress = desk.progress(dataset)?;
+    if progress.confirmed() == lines.len() {
+        lines.iter().for_each(|line| desk.ledger.published(dataset, token(line.number)));
+        return Ok(());
+    }
     let upload = Upload {
         gateway: desk.reach.gateway.clone(),
         token: desk.reach.token(department)?,
@@ -45,13 +52,16 @@ pub(super) async fn publish(
     );
     let summary =
         upload.send(reqwest::Body::wrap_stream(parts), |_| {}).await.with_context(|| format!("uploading {dataset}"))?;
-    if !desk.stop.is_cancelled() && (!summary.complete || summary.lines != count) {
+    if desk.stop.is_cancelled() {
+        return Ok(());
+    }
+    if !summary.complete || summary.lines != count {
         bail!("{dataset}: {} of {count} lines taken: {}", summary.lines, summary.reason.unwrap_or_default());
     }
-    Ok(())
+    progress.confirm(summary.lines as usize)
 }
 
 /// What a line of a file is known by.
 pub fn token(number: u64) -> String {
-    format!("line {number}")
+    format!("{TOKEN_PREFIX}{number}")
 }

@@ -9,6 +9,7 @@ use super::{Desk, Pace};
 use crate::business::Event;
 
 pub const BUSINESS: &str = "business_registration";
+pub(crate) const ID_PREFIX: &str = "biz-";
 /// CloudEvents source and department.
 pub(super) const SOURCES: [(&str, &str); 2] = [
     ("urn:jiangcheng:market-regulation", "jiangcheng-market-regulation"),
@@ -27,7 +28,12 @@ pub(super) async fn publish(
     let url = format!("{}/v1/datasets/{BUSINESS}/events", desk.reach.gateway);
     let token = desk.reach.token(department)?;
     let client = reqwest::Client::new();
-    for (number, batch) in events.chunks(BATCH).enumerate() {
+    let mut progress = desk.progress(department)?;
+    for event in events.iter().take(progress.confirmed()) {
+        desk.ledger.published(BUSINESS, id(event));
+    }
+    let first = progress.confirmed().min(events.len());
+    for (number, batch) in events[first..].chunks(BATCH).enumerate() {
         if desk.stop.is_cancelled() {
             return Ok(());
         }
@@ -40,6 +46,10 @@ pub(super) async fn publish(
         for _ in 0..times {
             send(&desk, &client, &url, &token, &body).await?;
         }
+        if desk.stop.is_cancelled() {
+            return Ok(());
+        }
+        progress.confirm(batch.len())?;
     }
     Ok(())
 }
@@ -85,7 +95,7 @@ async fn wait(desk: &Desk, time: Duration) {
 }
 
 fn id(event: &Event) -> String {
-    format!("biz-{}", event.number)
+    format!("{ID_PREFIX}{}", event.number)
 }
 
 fn cloudevent(event: &Event) -> Value {

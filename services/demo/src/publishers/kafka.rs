@@ -5,10 +5,11 @@ use freshet_core::{headers, topics};
 use freshet_testkit::departments::{Producer, Registry, encode, from_json};
 use serde_json::{Value, json};
 
-use super::{Desk, Pace, now_us};
+use super::{Desk, Pace, Progress, now_us};
 use crate::registers::Line;
 
 pub const RENTALS: &str = "short_term_rental_registration";
+pub(crate) const ID_PREFIX: &str = "str-";
 const DEPARTMENT: &str = "toronto-municipal-licensing";
 const SOURCE: &str = "urn:toronto:municipal-licensing";
 
@@ -17,13 +18,17 @@ pub(super) async fn publish(desk: Desk, mut pace: Pace, lines: Vec<Line>) -> any
     let registry = Registry::new(&desk.reach.registry, desk.reach.token(DEPARTMENT).ok());
     let (id, schema) = registry.latest(&format!("{topic}-value")).await.context(DEPARTMENT)?;
     let producer = Producer::new(&desk.reach.kafka, &[("client.id", DEPARTMENT)])?;
+    let mut progress = desk.progress(RENTALS)?;
+    for line in lines.iter().take(progress.confirmed()) {
+        desk.ledger.published(RENTALS, event_id(line));
+    }
     let mut waiting = Vec::new();
-    for line in lines {
+    for line in lines.into_iter().skip(progress.confirmed()) {
         if desk.stop.is_cancelled() {
             return Ok(());
         }
         pace.take(1).await;
-        let event_id = format!("str-{}", line.seq);
+        let event_id = event_id(&line);
         let value = match line.is_delete {
             true => None,
             false => {
@@ -48,17 +53,23 @@ pub(super) async fn publish(desk: Desk, mut pace: Pace, lines: Vec<Line>) -> any
         waiting.push(producer.send(&topic, key.as_bytes(), value.as_deref(), &attributes).await?);
         desk.ledger.published(RENTALS, event_id);
         if waiting.len() >= 500 {
-            confirm(&mut waiting).await?;
+            confirm(&mut waiting, &mut progress).await?;
         }
     }
-    confirm(&mut waiting).await
+    confirm(&mut waiting, &mut progress).await
 }
 
-async fn confirm(waiting: &mut Vec<freshet_testkit::departments::Sent>) -> anyhow::Result<()> {
+/// What the events of this publisher are called.
+pub(crate) fn event_id(line: &Line) -> String {
+    format!("{ID_PREFIX}{}", line.seq)
+}
+
+async fn confirm(waiting: &mut Vec<freshet_testkit::departments::Sent>, progress: &mut Progress) -> anyhow::Result<()> {
+    let count = waiting.len();
     for delivery in waiting.drain(..) {
         delivery.await.context("the producer was closed")?.map_err(|(error, _)| error)?;
     }
-    Ok(())
+    progress.confirm(count)
 }
 
 /// The row as the department's own system holds it: numbers are numbers, blank is nothing.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::Desk;
 use super::kafka::schema_id;
 use crate::books::{Accepted, Rejected};
-use crate::publishers::{FILES, file};
+use crate::publishers::{self, FILES, file};
 use crate::registers;
 
 pub(super) fn start(desk: &Desk, catalog: &Catalog, tasks: &mut JoinSet<()>) {
@@ -49,11 +49,18 @@ fn read(desk: &Desk, names: &[String], lines: &Lines, handle: &Handle) -> anyhow
         match record.topic.strip_prefix("dataset.") {
             Some(dataset) => {
                 let accepted = handle.block_on(accepted(dataset, &record, lines, &registry))?;
+                if !publishers::is_of_the_demo(dataset, &accepted.published_as) {
+                    desk.ledger.published_by_hand(dataset, &accepted.published_as);
+                }
                 desk.ledger.accepted(dataset, accepted);
             }
             None => {
                 let dataset = record.header(headers::REJECTED_DATASET).unwrap_or_default().to_owned();
-                desk.ledger.rejected(&dataset, rejected(&dataset, &record, lines));
+                let rejected = rejected(&dataset, &record, lines);
+                if !publishers::is_of_the_demo(&dataset, &rejected.published_as) {
+                    desk.ledger.published_by_hand(&dataset, &rejected.published_as);
+                }
+                desk.ledger.rejected(&dataset, rejected);
             }
         }
     }

@@ -38,7 +38,7 @@ impl Subscribers {
         let mut tasks = JoinSet::new();
         audit::start(desk, catalog, &mut tasks);
         kafka::start(desk, grants, &mut tasks);
-        let webhooks = webhook::start(desk, world.webhook_port, grants, &mut tasks).await?;
+        let webhooks = webhook::start(desk, world, grants, &mut tasks).await?;
         let mut streamed = false;
         let mut databases = Vec::new();
         for grant in grants {

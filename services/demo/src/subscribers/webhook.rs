@@ -1,19 +1,23 @@
 //! Webhooks: one receiver for all departments, a path and a secret for each grant.
 
+use anyhow::Context as _;
 use freshet_catalog_model::{Delivery, Grant};
 use freshet_testkit::departments::Receiver;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::{Desk, note_cloudevent};
+use crate::World;
 
 pub(super) async fn start(
     desk: &Desk,
-    port: u16,
+    world: &World,
     grants: &[Grant],
     tasks: &mut JoinSet<()>,
 ) -> anyhow::Result<Receiver> {
-    let (receiver, mut deliveries) = Receiver::start(port).await?;
+    let (receiver, mut deliveries) = Receiver::start_keeping(world.webhook_port, &world.webhook_journal())
+        .await
+        .with_context(|| format!("receiving webhooks on port {}", world.webhook_port))?;
     for grant in grants {
         if let Delivery::Webhook { secret, .. } = &grant.delivery {
             receiver.expect(&grant.id, desk.reach.secret(secret)?.trim());

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use freshet_runtime::run::{Services, stop_on_signal};
 use freshet_runtime::{CancellationToken, Context, admin};
+use freshet_testkit::broker::Prepared;
 use freshet_testkit::{Broker, BrokerSettings};
 
 use crate::cli::{Globals, Role, UpArguments};
 use crate::client::Bus;
 use crate::exit::Exit;
 use crate::settings::{self, Settings};
-use crate::up::ports::{Ports, address};
+use crate::up::ports::{PORTS_OF_SERVICES, Ports, address};
 use crate::up::secrets::Secrets;
 use crate::up::{catalogue, secrets};
 use crate::{roles, up};
@@ -28,8 +29,17 @@ pub fn run(globals: &Globals, arguments: UpArguments) -> anyhow::Result<Exit> {
     // Listening begins before the broker starts, so that Ctrl-C during the start ends it in good order too.
     runtime.block_on(async { stop_on_signal(stop.clone()) }).context("listening for signals")?;
     let begun = Instant::now();
-    let mut broker = start_broker(globals, &arguments)?;
-    let ended = runtime.block_on(serve(globals, &arguments, broker.as_mut(), stop, begun));
+    // What the machine lacks is said before anything is started.
+    let broker = prepare_broker(globals, &arguments)?;
+    let ports = Ports::choose(&globals.data, arguments.port_base)?;
+    let mut broker = match broker {
+        Some(broker) => {
+            eprintln!("starting Apache Kafka in {}", globals.data.join("kafka").display());
+            Some(broker.start()?)
+        }
+        None => None,
+    };
+    let ended = runtime.block_on(serve(globals, &arguments, broker.as_mut(), ports, stop, begun));
     // The services are gone; nothing writes any more.
     if let Some(broker) = &mut broker {
         broker.stop();
@@ -43,25 +53,25 @@ fn quiet_level(arguments: &UpArguments) -> String {
     format!("{level},librdkafka=off,rdkafka=off")
 }
 
-fn start_broker(globals: &Globals, arguments: &UpArguments) -> anyhow::Result<Option<Broker>> {
+fn prepare_broker(globals: &Globals, arguments: &UpArguments) -> anyhow::Result<Option<Prepared>> {
     if globals.kafka.is_some() {
         return Ok(None);
     }
-    eprintln!("starting Apache Kafka in {}", globals.data.join("kafka").display());
     let brokers = arguments.brokers.parse().context("--brokers")?;
     let settings = BrokerSettings {
         brokers,
         heap: arguments.broker_heap.clone(),
-        port_base: arguments.port_base.map(|base| base.saturating_add(10)),
+        port_base: arguments.port_base.map(|base| base + PORTS_OF_SERVICES),
         ..BrokerSettings::new(globals.data.join("kafka"))
     };
-    Ok(Some(Broker::start(settings)?))
+    Ok(Some(Broker::prepare(settings)?))
 }
 
 async fn serve(
     globals: &Globals,
     arguments: &UpArguments,
     broker: Option<&mut Broker>,
+    ports: Ports,
     stop: CancellationToken,
     begun: Instant,
 ) -> anyhow::Result<Exit> {
@@ -70,7 +80,6 @@ async fn serve(
         (None, Some(kafka)) => kafka.clone(),
         (None, None) => bail!("neither a broker nor --kafka"),
     };
-    let ports = Ports::choose(&globals.data, arguments.port_base)?;
     let mut folder = catalogue::folder(&globals.data, arguments.catalog.as_deref())?;
     let demo = if arguments.demo {
         let world = freshet_demo::World::prepare(&globals.data, &folder, ports.webhook).await?;
@@ -222,14 +231,19 @@ async fn play(
         pull: bus.fanout.clone(),
         tokens_dir: secrets.tokens_dir.clone(),
         secrets_dir: secrets.secrets_dir.clone(),
-        run: std::process::id().to_string(),
+        run: jiff::Timestamp::now().as_microsecond().to_string(),
     };
     let epilogue = up::greeting::by_hand(&globals.data, bus);
     let options = freshet_demo::Options { rate: arguments.rate, once: arguments.once, epilogue, ..Default::default() };
     Ok(match freshet_demo::play(world, reach, &catalog, options, stop.clone()).await? {
         freshet_demo::Outcome::Balanced => Exit::Done,
         freshet_demo::Outcome::Unbalanced => Exit::Findings,
-        freshet_demo::Outcome::Stopped | freshet_demo::Outcome::PlayedBefore => Exit::Failed,
+        // Ctrl-C is how one ends a bus that runs on.
+        freshet_demo::Outcome::Stopped if !arguments.once => Exit::Done,
+        freshet_demo::Outcome::Stopped => {
+            eprintln!("freshet: stopped before the books were closed; the same command goes on from here");
+            Exit::Failed
+        }
     })
 }
 

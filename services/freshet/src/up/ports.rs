@@ -19,12 +19,17 @@ pub struct Ports {
     pub webhook: u16,
 }
 
+/// With a base, the brokers' ports begin this far behind it.
+pub const PORTS_OF_SERVICES: u16 = 10;
+/// The highest base: below it stand six ports of services and six of three brokers.
+pub const HIGHEST_BASE: u16 = u16::MAX - PORTS_OF_SERVICES - 6;
+
 impl Ports {
     /// `base`: exactly these, or an error. Otherwise the usual ones, or those of the last run, or free ones.
     pub fn choose(data: &Path, base: Option<u16>) -> anyhow::Result<Self> {
         if let Some(base) = base {
             let [gateway, fanout, catalog, admin, observer, webhook] =
-                std::array::from_fn(|offset| base.saturating_add(offset as u16));
+                std::array::from_fn(|offset| base + offset as u16);
             let ports = Self { gateway, fanout, catalog, admin, observer, webhook };
             if let Some(taken) = ports.all().into_iter().find(|port| !is_free(*port)) {
                 return Err(freshet_testkit::BrokerError::Missing(Missing::Port(taken)).into());

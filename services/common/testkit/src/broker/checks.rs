@@ -62,10 +62,12 @@ pub(super) fn disk(folder: &Path) -> Result<(), Missing> {
     // The types of statvfs differ between systems.
     #[allow(clippy::unnecessary_cast)]
     let free_bytes = stat.blocks_available() as u64 * stat.fragment_size() as u64;
-    if free_bytes < LEAST_FREE_BYTES {
-        return Err(Missing::Disk { folder: folder.to_owned(), free_bytes });
-    }
-    Ok(())
+    enough(folder, free_bytes)
+}
+
+fn enough(folder: &Path, free_bytes: u64) -> Result<(), Missing> {
+    let is_enough = free_bytes >= LEAST_FREE_BYTES;
+    if is_enough { Ok(()) } else { Err(Missing::Disk { folder: folder.to_owned(), free_bytes }) }
 }
 
 pub(super) fn port_is_free(port: u16) -> bool {
@@ -97,6 +99,13 @@ mod tests {
         check("java version \"1.8.0_402\"", old("1.8.0_402"));
         check("openjdk version \"11.0.22\" 2024-01-16", old("11.0.22"));
         check("sh: java: nonsense", Err(Missing::Java));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_its_numbers() {
+        assert_eq!(enough(Path::new("/d"), LEAST_FREE_BYTES), Ok(()));
+        let missing = enough(Path::new("/d"), 52_000_000).unwrap_err().to_string();
+        assert!(missing.starts_with("/d has 52 MB free, the bus needs 2000 MB: free some space"), "{missing}");
     }
 
     #[test]

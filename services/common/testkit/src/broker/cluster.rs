@@ -148,9 +148,7 @@ impl Cluster {
         for index in 0..self.nodes.len() {
             let Some(status) = self.nodes[index].as_mut().and_then(Supervised::ended) else { continue };
             let log = self.log_file(index);
-            let last = fs::read_to_string(&log).ok().and_then(|text| {
-                text.lines().rev().find(|line| line.contains(" ERROR ") || line.contains(" FATAL ")).map(str::to_owned)
-            });
+            let last = fs::read_to_string(&log).ok().and_then(|text| last_error(&text));
             let reason = last.unwrap_or_else(|| format!("it ended with {status}"));
             return Some(BrokerError::Start { reason, log });
         }
@@ -254,6 +252,19 @@ impl Drop for Cluster {
             let _ = fs::remove_dir_all(&self.settings.data_dir);
         }
     }
+}
+
+/// The last error of a broker's log, with the exception below it, which says what was wrong.
+fn last_error(log: &str) -> Option<String> {
+    let mut below = "";
+    for line in log.lines().rev() {
+        if line.contains(" ERROR ") || line.contains(" FATAL ") {
+            return Some(if below.is_empty() { line.to_owned() } else { format!("{line}: {below}") });
+        }
+        let is_trace = line.starts_with(char::is_whitespace) || line.starts_with("Caused by");
+        below = if is_trace { below } else { line };
+    }
+    None
 }
 
 fn node_folder(data_dir: &Path, index: usize) -> PathBuf {

@@ -77,6 +77,21 @@ pub enum BrokerError {
     Start { reason: String, log: PathBuf },
 }
 
+/// Everything is there that a start needs, and the data folder is ours; nothing runs yet.
+#[derive(Debug)]
+pub struct Prepared {
+    cluster: Cluster,
+}
+
+impl Prepared {
+    /// Starts, and waits until clients are served. Blocking.
+    pub fn start(self) -> Result<Broker, BrokerError> {
+        let mut broker = Broker { cluster: self.cluster };
+        broker.launch()?;
+        Ok(broker)
+    }
+}
+
 /// A running cluster of one or three brokers. Ended when dropped, and also when this process ends in any other way.
 #[derive(Debug)]
 pub struct Broker {
@@ -84,11 +99,14 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Checks what is needed, resolves the jars at the first time, starts, waits until clients are served. Blocking.
+    /// Checks what is needed, resolves the jars and formats the folder at the first time. Blocking.
+    pub fn prepare(settings: BrokerSettings) -> Result<Prepared, BrokerError> {
+        Ok(Prepared { cluster: Cluster::prepare(settings)? })
+    }
+
+    /// [`Self::prepare`] and [`Prepared::start`].
     pub fn start(settings: BrokerSettings) -> Result<Self, BrokerError> {
-        let mut broker = Self { cluster: Cluster::prepare(settings)? };
-        broker.launch()?;
-        Ok(broker)
+        Self::prepare(settings)?.start()
     }
 
     /// One broker for all tests of a process, ended with the process. Panics where it cannot be started: a test cannot

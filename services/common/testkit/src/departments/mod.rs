@@ -3,6 +3,7 @@
 
 mod avro;
 mod consumer;
+mod journal;
 mod producer;
 mod pull;
 mod registry;

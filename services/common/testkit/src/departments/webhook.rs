@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path as FilePath;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +14,8 @@ use axum::routing::post;
 use standardwebhooks::Webhook;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+use super::journal::Journal;
 
 /// One request whose signature is right.
 #[derive(Debug, Clone)]
@@ -31,6 +34,7 @@ struct Shared {
     /// Signing secrets (`whsec_…`) by path.
     secrets: Mutex<BTreeMap<String, String>>,
     deliveries: mpsc::UnboundedSender<Delivery>,
+    journal: Option<Journal>,
     answer: AtomicU16,
     unsigned: AtomicU64,
 }
@@ -46,12 +50,37 @@ pub struct Receiver {
 impl Receiver {
     /// `port` 0 chooses a free one. Deliveries come out of the channel in the order in which they were answered.
     pub async fn start(port: u16) -> std::io::Result<(Self, mpsc::UnboundedReceiver<Delivery>)> {
+        Self::listen(port, None).await
+    }
+
+    /// As [`Self::start`], and every delivery is written to `file` before it is answered, as a department keeps what it
+    /// has acknowledged. What the file holds already comes out of the channel first.
+    pub async fn start_keeping(
+        port: u16,
+        file: &FilePath,
+    ) -> std::io::Result<(Self, mpsc::UnboundedReceiver<Delivery>)> {
+        Self::listen(port, Some(file)).await
+    }
+
+    async fn listen(port: u16, file: Option<&FilePath>) -> std::io::Result<(Self, mpsc::UnboundedReceiver<Delivery>)> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
         let (deliveries, out) = mpsc::unbounded_channel();
+        let journal = match file {
+            None => None,
+            Some(file) => {
+                let (journal, kept) = Journal::open(file)?;
+                for delivery in kept {
+                    // The other end is in our hands.
+                    let _ = deliveries.send(delivery);
+                }
+                Some(journal)
+            }
+        };
         let shared = Arc::new(Shared {
             secrets: Mutex::default(),
             deliveries,
+            journal,
             answer: AtomicU16::new(200),
             unsigned: AtomicU64::new(0),
         });
@@ -114,7 +143,14 @@ async fn receive(
         .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         .collect();
     let id = headers.get("webhook-id").cloned().unwrap_or_default();
-    match shared.deliveries.send(Delivery { path, id, headers, body }) {
+    let delivery = Delivery { path, id, headers, body };
+    if let Some(journal) = &shared.journal
+        && let Err(error) = journal.keep(&delivery)
+    {
+        tracing::error!(%error, "a delivery cannot be kept");
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
+    match shared.deliveries.send(delivery) {
         Ok(()) => status,
         // Nobody listens any more: what cannot be kept is not acknowledged.
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,0 +1,138 @@
+//! `freshet up` as a newcomer has it: the `curl` that it prints makes an event arrive; Ctrl-C ends it in good order; after
+//! `kill -9` nothing stays behind; the next start on the folder goes on with what is there.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+struct Up {
+    child: Child,
+    printed: PathBuf,
+}
+
+impl Up {
+    fn start(folder: &Path, run: &str) -> Self {
+        let printed = folder.join(format!("{run}.txt"));
+        let out = File::create(&printed).expect("a file");
+        let child = Command::new(env!("CARGO_BIN_EXE_freshet"))
+            .arg("--data")
+            .arg(folder.join("bus"))
+            .args(["up", "--broker-heap", "384m"])
+            .stdout(out.try_clone().expect("a file"))
+            .stderr(out)
+            .spawn()
+            .expect("freshet");
+        let mut up = Self { child, printed };
+        up.until("it is up", |up| {
+            up.text().contains("trace by-hand-1") || up.child.try_wait().expect("alive").is_some()
+        });
+        assert!(up.text().contains("freshet is up after"), "{}", up.text());
+        up
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(&self.printed).unwrap_or_default()
+    }
+
+    fn until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn end(&mut self, signal: Signal) -> std::process::ExitStatus {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("signalled");
+        self.until("it ends", |up| up.child.try_wait().expect("a status").is_some());
+        self.child.wait().expect("a status")
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Brokers of this data folder that run.
+fn brokers(folder: &Path) -> usize {
+    let marker = folder.join("bus/kafka").display().to_string();
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).into_owned())
+        .filter(|line| line.contains("kafka.Kafka") && line.contains(&marker))
+        .count()
+}
+
+/// The first and the second `curl` of the greeting, each over several lines.
+fn curls(text: &str) -> (String, String) {
+    let mut parts = text.split("\n  curl ").skip(1).map(|rest| rest.split("\n\n").next().unwrap_or_default());
+    let mut next = || format!("curl {}", parts.next().expect("a curl command"));
+    (next(), next())
+}
+
+#[test]
+fn a_newcomer_publishes_by_hand_and_starts_again() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("not tested: curl is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().canonicalize().expect("a folder");
+    let mut up = Up::start(&folder, "first");
+    assert_eq!(brokers(&folder), 1);
+    let (listen, publish) = curls(&up.text());
+
+    let heard = folder.join("heard.txt");
+    let mut listener = Command::new("sh")
+        .args(["-c", &format!("exec {listen}")])
+        .stdout(File::create(&heard).expect("a file"))
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("sh");
+    let answer = Command::new("sh").args(["-c", &publish]).output().expect("sh");
+    let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+    up.until("the event arrives", |_| std::fs::read_to_string(&heard).is_ok_and(|text| text.contains("by-hand-1")));
+    listener.kill().expect("the listener");
+    listener.wait().expect("the listener");
+    assert!(!answer.contains("violations"), "{answer}");
+
+    assert!(up.end(Signal::SIGINT).success(), "{}", up.text());
+    assert_eq!(brokers(&folder), 0, "the broker ends with us");
+
+    let mut up = Up::start(&folder, "second");
+    trace(&folder);
+    up.end(Signal::SIGKILL);
+    let deadline = Instant::now() + LIMIT;
+    while brokers(&folder) > 0 {
+        assert!(Instant::now() < deadline, "the broker outlives a kill -9");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut up = Up::start(&folder, "third");
+    trace(&folder);
+    assert!(up.end(Signal::SIGTERM).success(), "{}", up.text());
+    assert_eq!(brokers(&folder), 0);
+}
+
+/// What was published before the restarts is still there.
+fn trace(folder: &Path) {
+    let output = Command::new(env!("CARGO_BIN_EXE_freshet"))
+        .arg("--data")
+        .arg(folder.join("bus"))
+        .args(["trace", "by-hand-1", "--dataset", "short_term_rental_registration"])
+        .output()
+        .expect("freshet");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("dataset.short_term_rental_registration"), "{text}");
+}
