@@ -122,7 +122,7 @@ impl Transaction<'_> {
                 stage.process(&record, &mut output).map(|outcome| outcomes.count(outcome))
             };
             list = emptied(headers);
-            done.map_err(|fault| in_transaction(fault, output.unwritable))?;
+            done.map_err(|fault| self.in_transaction(fault, &output, begun))?;
             if self.one_by_one == OneByOne::Yes {
                 self.drain(begun)?;
                 if self.producer.context().has_failed() {
@@ -137,7 +137,7 @@ impl Transaction<'_> {
             reader.set_progress_timeout(kept);
             // Whether there is more, the loop asks `has_background_work`.
             let (Progress::Idle | Progress::More) =
-                progress.map_err(|fault| in_transaction(fault, output.unwritable))?;
+                progress.map_err(|fault| self.in_transaction(fault, &output, begun))?;
         }
         Ok(outcomes)
     }
@@ -199,6 +199,18 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// What it means that the stage could not go on.
+    fn in_transaction(&self, fault: Fault, output: &TransactionOutput<'_>, begun: Instant) -> Failed {
+        if let Some(error) = &output.fatal {
+            return self.trouble("write an output", error, begun).into();
+        }
+        match (fault, output.unwritable) {
+            (fault @ Fault::Fatal { .. }, _) => Trouble::Fatal(fault).into(),
+            (fault, Some(index)) => unwritable(index, fault.to_string()),
+            (fault, None) => Trouble::Abort { reason: "stage", why: fault.to_string() }.into(),
+        }
+    }
+
     /// What the broker's refusal of a transactional call means.
     fn trouble(&self, doing: &'static str, error: &KafkaError, begun: Instant) -> Trouble {
         let why = format!("{doing}: {error}");
@@ -237,14 +249,6 @@ impl Transaction<'_> {
             Trouble::Abort { .. } => Trouble::Abort { reason: "output", why }.into(),
             other => other.into(),
         }
-    }
-}
-
-fn in_transaction(fault: Fault, too_large: Option<usize>) -> Failed {
-    match (fault, too_large) {
-        (fault @ Fault::Fatal { .. }, _) => Trouble::Fatal(fault).into(),
-        (fault, Some(index)) => unwritable(index, fault.to_string()),
-        (fault, None) => Trouble::Abort { reason: "stage", why: fault.to_string() }.into(),
     }
 }
 

@@ -81,11 +81,20 @@ pub(super) struct TransactionOutput<'p> {
     shown: (usize, usize),
     /// The record whose output is larger than any topic takes.
     pub(super) unwritable: Option<usize>,
+    /// Why the producer takes nothing any more.
+    pub(super) fatal: Option<KafkaError>,
 }
 
 impl<'p> TransactionOutput<'p> {
     pub(super) fn new(producer: &'p BaseProducer<Deliveries>) -> Self {
-        Self { topics: Topics::new(producer), index: BACKGROUND, headers: None, shown: (0, 0), unwritable: None }
+        Self {
+            topics: Topics::new(producer),
+            index: BACKGROUND,
+            headers: None,
+            shown: (0, 0),
+            unwritable: None,
+            fatal: None,
+        }
     }
 
     /// What is sent from here on comes from the record with this index in the batch, whose headers are `headers`, and
@@ -125,7 +134,15 @@ impl<'p> TransactionOutput<'p> {
         }
         match classify(&error) {
             Exit::Retry | Exit::Abort => Fault::retry("write an output", format!("{topic}: {error}")),
-            Exit::Fatal => Fault::fatal("write an output", format!("{topic}: {error}")),
+            Exit::Fatal => {
+                // The refusal itself says only that there is a cause.
+                let cause =
+                    self.topics.producer().client().fatal_error().map(|(code, _)| KafkaError::MessageProduction(code));
+                let cause = cause.unwrap_or(error);
+                let fault = Fault::fatal("write an output", format!("{topic}: {cause}"));
+                self.fatal = Some(cause);
+                fault
+            }
         }
     }
 }

@@ -124,6 +124,31 @@ fn a_transaction_that_the_broker_gave_up_is_done_again() {
     assert_books(&output, 0..200);
 }
 
+/// The same where the client learns of it while the stage still writes: it refuses the next output.
+#[test]
+fn a_transaction_that_the_broker_gave_up_is_done_again_though_the_stage_still_writes() {
+    let (input, output) = (topic("in", &[]), topic("out", &[]));
+    let name = unique("paused-writing");
+    publish(&input, 0..200);
+    let mut calls = 0;
+    let stage = Copy::new(&input, &output).injecting(move |_| {
+        calls += 1;
+        match calls {
+            // Behind some outputs: before the first there is nothing that the broker could give up.
+            20 => std::thread::sleep(Duration::from_secs(14)),
+            21..50 => std::thread::sleep(Duration::from_millis(100)),
+            _ => {}
+        }
+        Ok(())
+    });
+    let running = Running::start(stage, connection(), settings(&name, "0"));
+    eventually("all is copied", 120, || running.committed() == 200 || running.has_ended());
+    let expired = running.metrics.aborts.with_label_values(&["expired"]).get();
+    running.stop().unwrap();
+    assert_eq!(expired, 1);
+    assert_books(&output, 0..200);
+}
+
 #[test]
 fn an_output_that_no_topic_takes_is_set_aside_with_a_note() {
     let input = topic("in", &[("max.message.bytes", "200000")]);
