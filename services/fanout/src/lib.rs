@@ -26,8 +26,8 @@ use tokio::net::TcpListener;
 
 pub use config::{Config, ConfigError, DEFAULTS, PostgresConfig, PullConfig, ReceiptsConfig, WebhookConfig};
 pub use error::Error;
-pub use pull::openapi;
-pub use webhook::group;
+pub use pull::{Cursor, CursorError, openapi};
+pub use webhook::{group, retry};
 
 /// Receipts that may wait for the audit topic's acknowledgement.
 const RECEIPTS_IN_FLIGHT: usize = 10_000;

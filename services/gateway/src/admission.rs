@@ -17,7 +17,7 @@ use crate::envelope::Event;
 /// All refusals of the gateway go to this partition of the reject topic, so that the lines of a file stay in order.
 const REJECT_PARTITION: i32 = 0;
 /// A header of this size leaves room for the value in the broker's default limit of 1 MiB.
-const MAX_VIOLATION_BYTES: usize = 256 * 1024;
+const MAX_VIOLATION_BYTES: usize = 64 * 1024;
 
 /// What an event is judged by.
 #[derive(Debug, Clone, Copy)]
@@ -177,13 +177,17 @@ impl Admission<'_> {
 
     /// The refusal, as it stands in `reject.<department>`: what was sent, unchanged, with everything that is wrong.
     pub fn refuse(&self, violations: Vec<Violation>, sent: Sent<'_>) -> Decision {
+        let violations = Violation::first(violations);
         let mut record_headers = self.headers(sent.attributes);
+        let key = self.key_of_partition_key(sent.attributes);
         if self.dataset.compiled.dataset.key.form == KeyForm::Pseudonym {
-            // Such a plain key identifies a person. The publisher has it, and is answered.
+            // Such a plain key identifies a person; the record's key says the same and does not.
             record_headers.retain(|(name, _)| name != "ce_partitionkey");
         }
+        // A delete that says its key is all there is of it, and can be sent again from the reject topic.
+        let content_type = if key.is_some() && sent.raw.is_empty() { headers::AVRO } else { sent.content_type };
         let mut put = |name: &str, value: Vec<u8>| record_headers.push((name.to_owned(), value));
-        put(headers::CONTENT_TYPE, sent.content_type.as_bytes().to_vec());
+        put(headers::CONTENT_TYPE, content_type.as_bytes().to_vec());
         put(headers::VIOLATIONS, violations_header(&violations));
         put(headers::REJECTED_FROM, b"gateway".to_vec());
         put(headers::REJECTED_DATASET, self.dataset.id().as_bytes().to_vec());
@@ -195,12 +199,17 @@ impl Admission<'_> {
         let record = Record {
             topic: topics::reject(self.department),
             partition: Some(REJECT_PARTITION),
-            key: None,
+            key,
             value: (!raw.is_empty()).then(|| raw.to_vec()),
             headers: record_headers,
             timestamp_ms: None,
         };
         Decision::Refuse { violations, record }
+    }
+
+    fn key_of_partition_key(&self, attributes: &BTreeMap<String, String>) -> Option<Vec<u8>> {
+        let plain = attributes.get("partitionkey").filter(|plain| !plain.is_empty())?;
+        self.dataset.compiled.key_of_plain(plain, self.pseudonym).ok()
     }
 
     fn headers(&self, attributes: &BTreeMap<String, String>) -> Vec<(String, Vec<u8>)> {

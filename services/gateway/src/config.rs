@@ -13,6 +13,10 @@ pub const DEFAULTS: &str = include_str!("defaults.toml");
 pub struct Config {
     pub listen: SocketAddr,
     #[serde(default)]
+    pub tls_certificate: Option<PathBuf>,
+    #[serde(default)]
+    pub tls_key: Option<PathBuf>,
+    #[serde(default)]
     pub credentials_file: Option<PathBuf>,
     #[serde(default)]
     pub pseudonym_key_file: Option<PathBuf>,
@@ -22,15 +26,31 @@ pub struct Config {
     pub max_upload_bytes: u64,
     pub max_line_bytes: usize,
     pub max_listed_refusals: u64,
+    pub max_listed_bytes: usize,
+    pub max_head_bytes: usize,
+    pub max_headers: usize,
     pub rate_per_second: u32,
     pub burst: u32,
+    pub max_connections: usize,
     pub max_requests: usize,
+    pub max_department_requests: usize,
     pub max_uploads: usize,
+    pub max_department_uploads: usize,
     pub max_in_flight_events: usize,
+    pub max_department_in_flight_events: usize,
+    pub max_work_bytes: usize,
+    pub max_department_work_bytes: usize,
     pub header_timeout_seconds: u64,
     pub body_idle_timeout_seconds: u64,
     pub request_timeout_seconds: u64,
+    pub write_timeout_seconds: u64,
+    pub min_body_bytes_per_second: u64,
 }
+
+/// What hyper needs at least for a head.
+const MIN_HEAD_BYTES: usize = 8192;
+/// Semaphores count to 2^32 - 1 at a time, and this is more than a machine has use for.
+const MOST: usize = u32::MAX as usize;
 
 impl Default for Config {
     fn default() -> Self {
@@ -60,15 +80,45 @@ impl Config {
             "burst must be at least max_batch_events, or a full batch would never pass",
         );
         require(
-            self.max_in_flight_events > self.max_batch_events,
-            "max_in_flight_events must be more than max_batch_events, or a full batch would never pass",
+            self.max_department_in_flight_events >= self.max_batch_events,
+            "max_department_in_flight_events must be at least max_batch_events, or a full batch would never pass",
+        );
+        require(
+            self.max_department_work_bytes / 8 >= self.max_body_bytes,
+            "max_department_work_bytes must be at least 8 times max_body_bytes, or a full body would never pass",
+        );
+        for (one, all, problem) in [
+            (self.max_department_requests, self.max_requests, "max_department_requests must be 1 to max_requests"),
+            (self.max_department_uploads, self.max_uploads, "max_department_uploads must be 1 to max_uploads"),
+            (
+                self.max_department_in_flight_events,
+                self.max_in_flight_events,
+                "max_department_in_flight_events must be 1 to max_in_flight_events",
+            ),
+            (
+                self.max_department_work_bytes,
+                self.max_work_bytes,
+                "max_department_work_bytes must be 1 to max_work_bytes, which is at most 4294967295",
+            ),
+        ] {
+            require((1..=all).contains(&one) && all <= MOST, problem);
+        }
+        require(self.max_head_bytes >= MIN_HEAD_BYTES, "max_head_bytes must be at least 8192");
+        require(self.max_headers > 0, "max_headers must be more than 0");
+        require(self.max_connections > 0, "max_connections must be more than 0");
+        require(self.min_body_bytes_per_second > 0, "min_body_bytes_per_second must be more than 0");
+        require(
+            self.tls_certificate.is_some() == self.tls_key.is_some(),
+            "tls_certificate and tls_key must both be set, or neither",
         );
         require(self.max_line_bytes <= 4 * 1024 * 1024, "max_line_bytes must be at most 4 MiB");
-        require(self.max_requests > 0 && self.max_uploads > 0, "max_requests and max_uploads must be more than 0");
-        require(
-            self.header_timeout_seconds > 0 && self.body_idle_timeout_seconds > 0 && self.request_timeout_seconds > 0,
-            "*_timeout_seconds must be more than 0",
-        );
+        let timeouts = [
+            self.header_timeout_seconds,
+            self.body_idle_timeout_seconds,
+            self.request_timeout_seconds,
+            self.write_timeout_seconds,
+        ];
+        require(timeouts.iter().all(|seconds| *seconds > 0), "*_timeout_seconds must be more than 0");
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }

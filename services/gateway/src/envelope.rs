@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use bytes::Bytes;
 use freshet_core::{Code, Violation};
+use freshet_mapping::json::{self, Members};
 use http::{HeaderMap, header};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 pub const STRUCTURED: &str = "application/cloudevents+json";
 pub const BATCH: &str = "application/cloudevents-batch+json";
@@ -80,7 +82,8 @@ fn is_json(essence: &str) -> bool {
 
 impl Event {
     /// Binary mode: attributes in `ce-` headers, the body is the data.
-    pub fn from_binary(headers: &HeaderMap, body: Bytes) -> Self {
+    /// Data of more than `most` bytes is not read: the event is refused for its size.
+    pub fn from_binary(headers: &HeaderMap, body: Bytes, most: usize) -> Self {
         let mut violations = Vec::new();
         let mut attributes = BTreeMap::new();
         for (name, value) in headers {
@@ -103,65 +106,52 @@ impl Event {
         } else if content_type == AVRO {
             Data::Avro(body.clone())
         } else {
-            match serde_json::from_slice(&body) {
-                Ok(Value::Null) => Data::Absent,
-                Ok(value) => Data::Json(value),
-                Err(error) => {
-                    violations.push(Violation::whole(Code::SchemaMalformed, format!("the data is not JSON: {error}")));
-                    Data::Unreadable
-                }
-            }
+            json_data(&body, most, &mut violations)
         };
         Self { attributes, data, raw: body, content_type, violations }.checked()
     }
 
-    /// Structured mode, or one member of a batch: the JSON form of an event. `Err` where it is not even an object.
-    pub fn from_structured(event: Value) -> Result<Self, Violation> {
-        let Value::Object(members) = event else {
-            return Err(Violation::whole(Code::EnvelopeAttribute, "not a JSON object, which an event is"));
-        };
-        let mut violations = Vec::new();
+    /// Structured mode, or one member of a batch: the JSON form of an event, a part of `body`. `Err` where it is not even
+    /// an object.
+    pub fn from_structured(body: &Bytes, event: &str, most: usize) -> Result<Self, Violation> {
+        let attribute_of = |reason| Violation::whole(Code::EnvelopeAttribute, reason);
+        if !event.trim_start().starts_with('{') {
+            return Err(attribute_of("not a JSON object, which an event is".to_owned()));
+        }
+        let members = Members::parse(event).map_err(|error| attribute_of(format!("not an event: {error}")))?;
+        let mut violations: Vec<Violation> =
+            members.repeated().into_iter().map(|name| wrong(name, "is given more than once")).collect();
         let mut attributes = BTreeMap::new();
-        let (mut json, mut base64) = (None, None);
-        for (name, value) in members {
-            match (name.as_str(), value) {
+        let (mut data, mut base64) = (None, None);
+        for (name, value) in members.0 {
+            match (name.as_ref(), scalar(value)) {
+                ("data", Some(Scalar::Null)) => {}
+                ("data", _) => data = Some(body.slice_ref(value.get().as_bytes())),
                 // CloudEvents JSON format §2.2: null is the same as absent.
-                (_, Value::Null) => {}
-                ("data", value) => json = Some(value),
-                ("data_base64", Value::String(text)) => base64 = Some(text),
-                (_, Value::String(text)) => drop(attributes.insert(name, text)),
-                (_, Value::Bool(value)) => drop(attributes.insert(name, value.to_string())),
-                (_, Value::Number(number)) => drop(attributes.insert(name, number.to_string())),
-                (_, Value::Array(_) | Value::Object(_)) => {
-                    violations.push(wrong(&name, "is neither a text nor a number nor a boolean"));
-                }
+                (_, Some(Scalar::Null)) => {}
+                ("data_base64", Some(Scalar::Text(text))) => base64 = Some(text),
+                (_, Some(Scalar::Text(text) | Scalar::Other(text))) => drop(attributes.insert(name.into_owned(), text)),
+                (name, None) => violations.push(wrong(name, "is neither a text nor a number nor a boolean")),
             }
         }
         let content_type = attributes.remove("datacontenttype").map_or_else(|| JSON.to_owned(), |text| essence(&text));
         if !is_json(&content_type) && content_type != AVRO {
             violations.push(wrong("datacontenttype", &format!("is \"{content_type}\"; {JSON} and {AVRO} are taken")));
         }
-        let (data, raw) = match (json, base64) {
+        let (data, raw) = match (data, base64) {
             (None, None) => (Data::Absent, Bytes::new()),
-            (Some(value), None) if is_json(&content_type) => {
-                let raw = Bytes::from(value.to_string());
-                (Data::Json(value), raw)
-            }
-            (Some(value), None) => {
-                violations.push(Violation::whole(
-                    Code::EnvelopeAttribute,
-                    format!("data is JSON but datacontenttype is \"{content_type}\"; put the bytes into data_base64"),
-                ));
-                (Data::Unreadable, Bytes::from(value.to_string()))
+            (Some(raw), None) if is_json(&content_type) => (json_data(&raw, most, &mut violations), raw),
+            (Some(raw), None) => {
+                violations.push(attribute_of(format!(
+                    "data is JSON but datacontenttype is \"{content_type}\"; put the bytes into data_base64"
+                )));
+                (Data::Unreadable, raw)
             }
             (Some(_), Some(text)) => {
-                violations.push(Violation::whole(
-                    Code::EnvelopeAttribute,
-                    "data and data_base64 are both given; give one of them",
-                ));
+                violations.push(attribute_of("data and data_base64 are both given; give one of them".to_owned()));
                 (Data::Unreadable, Bytes::from(text))
             }
-            (None, Some(text)) => from_base64(text, &content_type, &mut violations),
+            (None, Some(text)) => from_base64(text, &content_type, most, &mut violations),
         };
         Ok(Self { attributes, data, raw, content_type, violations }.checked())
     }
@@ -205,7 +195,7 @@ impl Event {
     }
 }
 
-fn from_base64(text: String, content_type: &str, violations: &mut Vec<Violation>) -> (Data, Bytes) {
+fn from_base64(text: String, content_type: &str, most: usize, violations: &mut Vec<Violation>) -> (Data, Bytes) {
     let malformed = |reason: String| Violation::whole(Code::SchemaMalformed, reason);
     match base64::engine::general_purpose::STANDARD.decode(&text) {
         Err(error) => {
@@ -213,13 +203,44 @@ fn from_base64(text: String, content_type: &str, violations: &mut Vec<Violation>
             (Data::Unreadable, Bytes::from(text))
         }
         Ok(bytes) if content_type == AVRO => (Data::Avro(Bytes::from(bytes.clone())), Bytes::from(bytes)),
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Ok(value) => (Data::Json(value), Bytes::from(bytes)),
-            Err(error) => {
-                violations.push(malformed(format!("the data is not JSON: {error}")));
-                (Data::Unreadable, Bytes::from(bytes))
-            }
-        },
+        Ok(bytes) => {
+            let bytes = Bytes::from(bytes);
+            (json_data(&bytes, most, violations), bytes)
+        }
+    }
+}
+
+/// Null is no data.
+fn json_data(json: &[u8], most: usize, violations: &mut Vec<Violation>) -> Data {
+    if json.len() > most {
+        return Data::Unreadable;
+    }
+    match json::value(json) {
+        Ok(Value::Null) => Data::Absent,
+        Ok(value) => Data::Json(value),
+        Err(error) => {
+            violations.push(Violation::whole(Code::SchemaMalformed, format!("the data cannot be read: {error}")));
+            Data::Unreadable
+        }
+    }
+}
+
+/// An attribute's value, as its text.
+enum Scalar {
+    Null,
+    Text(String),
+    /// A number or boolean, as it was written.
+    Other(String),
+}
+
+/// None: an array or object.
+fn scalar(value: &RawValue) -> Option<Scalar> {
+    let text = value.get();
+    match text.as_bytes().first() {
+        Some(b'n') => Some(Scalar::Null),
+        Some(b'"') => serde_json::from_str(text).ok().map(Scalar::Text),
+        Some(b'[' | b'{') => None,
+        _ => Some(Scalar::Other(text.to_owned())),
     }
 }
 

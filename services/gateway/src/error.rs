@@ -10,6 +10,8 @@ pub enum Error {
     Credentials(#[from] freshet_runtime::credentials::CredentialsError),
     #[error("gateway.pseudonym_key_file {path}: {reason}")]
     PseudonymKey { path: String, reason: String },
+    #[error("gateway.tls_certificate {0}")]
+    Tls(#[from] crate::tls::TlsError),
     #[error("gateway.listen {address}: {reason}; choose another port or end who holds it")]
     Bind { address: SocketAddr, reason: std::io::Error },
     #[error(transparent)]

@@ -21,6 +21,7 @@ pub mod routes;
 pub mod serve;
 pub mod sink;
 pub mod state;
+pub mod tls;
 pub mod upload;
 
 use std::sync::Arc;
@@ -57,6 +58,10 @@ pub async fn run_with(
     let metrics = metrics::Metrics::register(&context.registry)?;
     let credentials = config.credentials_file.as_ref().map(Credentials::read).transpose()?;
     let pseudonym = pseudonym_key(&config)?;
+    let tls = match (&config.tls_certificate, &config.tls_key) {
+        (Some(certificate), Some(key)) => Some(tls::Tls::read(certificate, key)?),
+        _ => None,
+    };
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|reason| Error::Bind { address, reason })?;
     let publisher = Publisher::new(connection, "gateway", config.max_in_flight_events)?;
@@ -65,18 +70,22 @@ pub async fn run_with(
         None => tracing::warn!("gateway.credentials_file is not set: every request is refused"),
     }
     let stop = context.stop.clone();
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.follow(stop.clone()));
+    }
+    let bounds = serve::Bounds::of(&config);
     let parts = Parts {
         credentials,
         pseudonym,
         catalogue: catalogue.clone(),
         sink: Arc::new(publisher.clone()),
-        metrics,
+        metrics: metrics.clone(),
         stop: stop.clone(),
     };
-    let header_timeout = Duration::from_secs(config.header_timeout_seconds);
     let router = routes::router(Gateway::new(config, parts));
-    tracing::info!(%address, "gateway listens");
-    let server = tokio::spawn(serve::serve(listener, router, header_timeout, stop.clone()));
+    tracing::info!(%address, tls = tls.is_some(), "gateway listens");
+    let server = serve::Server { router, bounds, tls, metrics };
+    let server = tokio::spawn(server.serve(listener, stop.clone()));
     let followed = follow_catalogue(&catalogue, latch, &stop).await;
     // Where the catalogue failed: the process ends with the error, after the requests in work.
     stop.cancel();

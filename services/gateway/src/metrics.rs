@@ -1,6 +1,6 @@
 //! The gateway's metrics. Label sets are bounded: datasets of the catalogue, routes of the router, kinds of problem.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, histogram_opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, histogram_opts};
 
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -11,6 +11,9 @@ pub struct Metrics {
     /// `route`.
     pub request_seconds: HistogramVec,
     pub in_flight: IntGauge,
+    pub connections: IntGauge,
+    /// Turned away, because there were as many as may be.
+    pub connections_refused: IntCounter,
     /// `kind`.
     pub errors: IntCounterVec,
 }
@@ -51,6 +54,11 @@ impl Metrics {
             )?,
             request_seconds: HistogramVec::new(seconds, &["route"])?,
             in_flight: IntGauge::new("freshet_gateway_in_flight", "Requests in work, uploads included")?,
+            connections: IntGauge::new("freshet_gateway_connections", "Open connections")?,
+            connections_refused: IntCounter::new(
+                "freshet_gateway_connections_refused_total",
+                "Connections that were turned away, because there were as many as may be",
+            )?,
             errors: IntCounterVec::new(
                 Opts::new("freshet_gateway_errors_total", "Requests answered with a problem, by kind"),
                 &["kind"],
@@ -60,6 +68,8 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.request_seconds.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.connections_refused.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         // Present from the start, so that a rate over them is 0 and not absent.
         for kind in crate::problem::Kind::ALL {
@@ -69,6 +79,13 @@ impl Metrics {
     }
 
     pub fn event(&self, dataset: &str, outcome: Outcome) {
-        self.events.with_label_values(&[dataset, outcome.as_str()]).inc();
+        self.events_ended(dataset, outcome, 1);
+    }
+
+    /// So many of them; none leaves no sample.
+    pub fn events_ended(&self, dataset: &str, outcome: Outcome, count: usize) {
+        if count > 0 {
+            self.events.with_label_values(&[dataset, outcome.as_str()]).inc_by(count as u64);
+        }
     }
 }

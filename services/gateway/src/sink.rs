@@ -22,7 +22,10 @@ impl EventSink for Publisher {
 
 /// Hands all of them over, in order, then waits for all. Once one is not taken, those behind it are not tried: a later
 /// event of a key must not overtake an earlier one.
-pub async fn publish_all(sink: &dyn EventSink, records: &[Record]) -> Vec<Result<Position, PublishError>> {
+pub async fn publish_all<'a>(
+    sink: &dyn EventSink,
+    records: impl ExactSizeIterator<Item = &'a Record>,
+) -> Vec<Result<Position, PublishError>> {
     let mut stopped: Option<PublishError> = None;
     let mut pending = Vec::with_capacity(records.len());
     for record in records {

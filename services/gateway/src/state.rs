@@ -1,7 +1,6 @@
 //! What all routes share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use freshet_catalog_model::compiled::PseudonymKey;
 use freshet_kafka::catalog::CatalogHandle;
@@ -10,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::datasets::{Compiled, Dataset, Datasets};
-use crate::limits::Rate;
+use crate::limits::{Held, Rate, Shares, Taken};
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
 use crate::sink::EventSink;
@@ -27,9 +26,19 @@ pub struct Inner {
     pub sink: Arc<dyn EventSink>,
     pub metrics: Metrics,
     pub rate: Rate,
-    pub requests: Arc<Semaphore>,
-    pub uploads: Arc<Semaphore>,
+    /// All requests, before it is known whose they are.
+    pub requests: Semaphore,
+    pub shares: DepartmentShares,
     pub stop: CancellationToken,
+}
+
+/// What departments have a part of.
+#[derive(Debug)]
+pub struct DepartmentShares {
+    pub requests: Shares,
+    pub uploads: Shares,
+    pub events: Shares,
+    pub work_bytes: Shares,
 }
 
 /// What a gateway is made of beside its settings.
@@ -67,9 +76,14 @@ impl Gateway {
         let Parts { credentials, pseudonym, catalogue, sink, metrics, stop } = parts;
         let datasets = Datasets::new(catalogue, config.max_line_bytes);
         let rate = Rate::new(config.rate_per_second, config.burst);
-        let requests = Arc::new(Semaphore::new(config.max_requests));
-        let uploads = Arc::new(Semaphore::new(config.max_uploads));
-        let inner = Inner { config, credentials, pseudonym, datasets, sink, metrics, rate, requests, uploads, stop };
+        let requests = Semaphore::new(config.max_requests);
+        let shares = DepartmentShares {
+            requests: Shares::new(config.max_requests, config.max_department_requests),
+            uploads: Shares::new(config.max_uploads, config.max_department_uploads),
+            events: Shares::new(config.max_in_flight_events, config.max_department_in_flight_events),
+            work_bytes: Shares::new(config.max_work_bytes, config.max_department_work_bytes),
+        };
+        let inner = Inner { config, credentials, pseudonym, datasets, sink, metrics, rate, requests, shares, stop };
         Self(Arc::new(inner))
     }
 
@@ -105,8 +119,15 @@ impl Gateway {
         Ok(Arc::clone(dataset))
     }
 
-    pub fn body_idle_timeout(&self) -> Duration {
-        Duration::from_secs(self.config.body_idle_timeout_seconds)
+    /// A place for one more of the department's requests, files or events. `what` is them, in the plural.
+    pub fn place(shares: &Shares, department: &str, count: usize, what: &str) -> Result<Held, Problem> {
+        shares.take(department, count).map_err(|taken| match taken {
+            Taken::ByItself => {
+                let detail = format!("too many {what} of {department} are in work; wait for their answers");
+                Problem::new(Kind::TooManyRequests, detail).retry_after(1)
+            }
+            Taken::ByAll => Problem::unavailable(format!("too many {what} are in work; try again")),
+        })
     }
 }
 

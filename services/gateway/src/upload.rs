@@ -20,7 +20,7 @@ pub use reading::Reading;
 
 use crate::admission::Decision;
 use crate::datasets::{Compiled, Dataset};
-use crate::limits::TooFast;
+use crate::limits::{Held, TooFast};
 use crate::metrics::Outcome;
 use crate::problem::Problem;
 use crate::sink::Acknowledged;
@@ -73,6 +73,7 @@ struct Pending {
     /// Empty for an accepted one.
     violations: Vec<Violation>,
     acknowledged: Acknowledged,
+    _share: Held,
 }
 
 impl Upload {
@@ -90,8 +91,7 @@ impl Upload {
     pub async fn run(mut self, answers: mpsc::UnboundedSender<Bytes>) {
         let in_flight = &self.job.gateway.metrics.in_flight;
         in_flight.inc();
-        let mut told =
-            Told { answers, summary: Summary::new(&self.job), most: self.job.gateway.config.max_listed_refusals };
+        let mut told = Told { answers, summary: Summary::new(&self.job), listed_bytes: 0 };
         let mut pending = VecDeque::new();
         let ended = publish_lines(&self.job, &mut self.lines, &mut pending, &mut told).await;
         // What was handed over is waited for in any case, so that the counts are true.
@@ -132,7 +132,7 @@ async fn publish_lines(
 
 /// Files keep to the department's rate as well; they wait instead of being refused.
 async fn pace(job: &Job) {
-    while let Err(TooFast(wait)) = job.gateway.rate.take(&job.department, 1) {
+    while let Err(TooFast(wait)) = job.gateway.rate.take(&job.department, 1, std::time::Instant::now()) {
         tokio::time::sleep(wait).await;
     }
 }
@@ -151,9 +151,12 @@ async fn publish_line(
     };
     let begun = tokio::time::Instant::now();
     loop {
-        match job.gateway.sink.enqueue(&record) {
-            Ok(acknowledged) => {
-                pending.push_back(Pending { number, violations, acknowledged });
+        // A part of what may be in flight that others have is waited for like a full publisher.
+        let share = job.gateway.shares.events.take(&job.department, 1).map_err(|_| PublishError::Full);
+        let taken = share.and_then(|share| Ok((share, job.gateway.sink.enqueue(&record)?)));
+        match taken {
+            Ok((share, acknowledged)) => {
+                pending.push_back(Pending { number, violations, acknowledged, _share: share });
                 return Ok(());
             }
             Err(PublishError::Full) if begun.elapsed() < FULL_LIMIT => {
@@ -176,7 +179,8 @@ async fn publish_line(
 struct Told {
     answers: mpsc::UnboundedSender<Bytes>,
     summary: Summary,
-    most: u64,
+    /// Of the lines that were listed. What a slow reader has not fetched is in memory.
+    listed_bytes: usize,
 }
 
 impl Told {
@@ -185,7 +189,7 @@ impl Told {
     async fn drain(&mut self, job: &Job, pending: &mut VecDeque<Pending>, most: usize) -> Result<(), String> {
         let mut result = Ok(());
         while pending.len() > most {
-            let Some(Pending { number, violations, acknowledged }) = pending.pop_front() else { break };
+            let Some(Pending { number, violations, acknowledged, _share }) = pending.pop_front() else { break };
             match acknowledged.await {
                 Ok(_) if violations.is_empty() => {
                     self.summary.accepted += 1;
@@ -206,9 +210,10 @@ impl Told {
     fn refused(&mut self, job: &Job, line: u64, violations: Vec<Violation>) {
         job.gateway.metrics.event(job.dataset.id(), Outcome::Refused);
         self.summary.refuse(&violations);
-        if self.summary.listed < self.most {
+        let config = &job.gateway.config;
+        if self.summary.listed < config.max_listed_refusals && self.listed_bytes < config.max_listed_bytes {
             self.summary.listed += 1;
-            self.send(&RefusedLine::new(line, violations));
+            self.listed_bytes += self.send(&RefusedLine::new(line, violations));
         }
     }
 
@@ -217,10 +222,12 @@ impl Told {
         job.gateway.metrics.event(job.dataset.id(), Outcome::Failed);
     }
 
-    /// The department may have gone away; its file is published all the same, as far as it came.
-    fn send<T: serde::Serialize>(&self, line: &T) {
+    /// The department may have gone away; its file is published all the same, as far as it came. The line's bytes.
+    fn send<T: serde::Serialize>(&self, line: &T) -> usize {
         let mut text = serde_json::to_vec(line).unwrap_or_default();
         text.push(b'\n');
+        let bytes = text.len();
         let _ = self.answers.send(Bytes::from(text));
+        bytes
     }
 }

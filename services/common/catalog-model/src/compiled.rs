@@ -13,7 +13,7 @@ use freshet_avro::{FieldType, Plan, SchemaError, Slot, Value, Walk};
 use freshet_core::authority::{Authorities, Overlap};
 
 pub(crate) use key::can_be_key;
-pub use key::{KeyError, PseudonymKey, plain_key};
+pub use key::{KeyError, MAX_KEY_BYTES, PseudonymKey, plain_key};
 pub use transitions::{CompiledTransitions, States};
 pub use view::{CompiledView, mask_kinds};
 

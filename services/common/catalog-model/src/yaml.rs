@@ -13,7 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub(crate) use dataset::Draft as DatasetDraft;
+pub use dataset::MAX_RULES;
+pub use departments::MAX_ID;
+pub use folder::{MAX_DATASETS, MAX_GRANTS};
 pub(crate) use node::{Document, Kind};
+pub use node::{MAX_BYTES, MAX_DEPTH};
 
 use crate::catalog::Catalog;
 use crate::check;

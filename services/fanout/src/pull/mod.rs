@@ -6,6 +6,8 @@ mod problem;
 mod readers;
 mod stream;
 
+pub use cursor::{Cursor, CursorError};
+
 use std::sync::Arc;
 
 use axum::Json;

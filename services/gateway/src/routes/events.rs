@@ -1,22 +1,29 @@
 //! `POST /v1/datasets/{dataset}/events`: one event or a batch.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use freshet_avro::Walk;
 use freshet_core::Violation;
+use freshet_kafka::Position;
 use freshet_kafka::publisher::PublishError;
-use freshet_kafka::{Position, Record};
+use freshet_mapping::json;
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::admission::{Admission, Decision, Sent};
 use crate::auth::Caller;
 use crate::body;
+use crate::config::Config;
 use crate::envelope::{Event, Mode};
+use crate::limits::TooFast;
 use crate::metrics::Outcome;
 use crate::problem::{Kind, Problem, ProblemBody, ViolationBody};
 use crate::sink::publish_all;
@@ -146,21 +153,24 @@ pub(super) async fn publish(
         let detail = "events are taken without a content encoding; a large number of them is better sent as an upload";
         return Err(Problem::new(Kind::UnsupportedMedia, detail));
     }
+    let department = caller.department.as_str();
+    let _place = Gateway::place(&gateway.shares.requests, department, 1, "requests")?;
+    // Before the body is read: whoever is too fast costs little.
+    gateway.rate.ready(department, Instant::now()).map_err(|too_fast| slow_down(&gateway, department, too_fast))?;
     let config = &gateway.config;
-    let body = body::whole(&headers, body, config.max_body_bytes, gateway.body_idle_timeout()).await?;
+    let body = body::whole(&headers, body, config, (&gateway.shares.work_bytes, department)).await?;
     let events = match mode {
-        Mode::Binary => vec![Ok(Event::from_binary(&headers, body))],
-        Mode::Structured => {
-            vec![Event::from_structured(json_of(&body)?).map_err(|violation| (violation, body.to_vec()))]
-        }
-        Mode::Batch => batch(json_of(&body)?, config.max_batch_events)?,
+        Mode::Binary => vec![Ok(Event::from_binary(&headers, body.bytes.clone(), config.max_event_bytes))],
+        Mode::Structured => vec![sending(&body.bytes, text_of(&body.bytes)?, config.max_event_bytes)],
+        Mode::Batch => batch(&body.bytes, config)?,
     };
-    gateway.rate.take(&caller.department, events.len()).map_err(|too_fast| {
-        let detail = format!("{} may publish {} events per second", caller.department, config.rate_per_second);
-        Problem::new(Kind::TooManyRequests, detail).retry_after(too_fast.seconds())
-    })?;
+    let _in_flight = Gateway::place(&gateway.shares.events, department, events.len(), "events")?;
+    gateway
+        .rate
+        .take(department, events.len(), Instant::now())
+        .map_err(|too_fast| slow_down(&gateway, department, too_fast))?;
     let admission = Admission {
-        department: &caller.department,
+        department,
         catalog: compiled.catalog(),
         dataset: &dataset,
         pseudonym: gateway.pseudonym.as_ref(),
@@ -168,12 +178,12 @@ pub(super) async fn publish(
         now_us: now_us(),
     };
     let judged = judge(&admission, events);
-    let records: Vec<Record> = judged.iter().map(|judged| judged.decision.record().clone()).collect();
-    let written = publish_all(gateway.sink.as_ref(), &records).await;
+    let written = publish_all(gateway.sink.as_ref(), judged.iter().map(|judged| judged.decision.record())).await;
     let results: Vec<EventResult> =
         judged.into_iter().zip(written).map(|(judged, written)| judged.result(written)).collect();
-    for result in &results {
-        gateway.metrics.event(dataset.id(), result.status.into());
+    for status in [EventStatus::Accepted, EventStatus::Refused, EventStatus::Failed] {
+        let count = results.iter().filter(|result| result.status == status).count();
+        gateway.metrics.events_ended(dataset.id(), status.into(), count);
     }
     match mode {
         Mode::Batch => answer_batch(results),
@@ -181,27 +191,38 @@ pub(super) async fn publish(
     }
 }
 
-/// An event, or a member of a batch that is none: what is wrong with it, and its bytes.
-type Sending = Result<Event, (Violation, Vec<u8>)>;
-
-fn json_of(body: &[u8]) -> Result<Value, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::new(Kind::Malformed, format!("the body is not JSON: {error}")))
+fn slow_down(gateway: &Gateway, department: &str, too_fast: TooFast) -> Problem {
+    let detail = format!("{department} may publish {} events per second", gateway.config.rate_per_second);
+    Problem::new(Kind::TooManyRequests, detail).retry_after(too_fast.seconds())
 }
 
-fn batch(value: Value, most: usize) -> Result<Vec<Sending>, Problem> {
-    let Value::Array(members) = value else {
+/// An event, or a member of a batch that is none: what is wrong with it, and its bytes.
+type Sending = Result<Event, (Violation, Bytes)>;
+
+fn sending(body: &Bytes, event: &str, most: usize) -> Sending {
+    Event::from_structured(body, event, most).map_err(|violation| (violation, body.slice_ref(event.as_bytes())))
+}
+
+/// A whole JSON document, whatever it is.
+fn text_of(body: &[u8]) -> Result<&str, Problem> {
+    serde_json::from_slice::<&RawValue>(body).map(RawValue::get).map_err(|error| not_json(&error))
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
+}
+
+fn batch(body: &Bytes, config: &Config) -> Result<Vec<Sending>, Problem> {
+    if !text_of(body)?.starts_with('[') {
         return Err(Problem::new(Kind::Malformed, "the body is not a JSON array, which a batch is"));
-    };
-    if members.len() > most {
-        let detail = format!("the batch has {} events; at most {most} are taken at once", members.len());
+    }
+    let most = config.max_batch_events;
+    let (members, count) = json::items(body, most).map_err(|error| not_json(&error))?;
+    if count > most {
+        let detail = format!("the batch has {count} events; at most {most} are taken at once");
         return Err(Problem::new(Kind::TooLarge, detail));
     }
-    let event = |member: Value| {
-        let text = if member.is_object() { Vec::new() } else { member.to_string().into_bytes() };
-        Event::from_structured(member).map_err(|violation| (violation, text))
-    };
-    Ok(members.into_iter().map(event).collect())
+    Ok(members.into_iter().map(|member| sending(body, member.get(), config.max_event_bytes)).collect())
 }
 
 struct Judged {

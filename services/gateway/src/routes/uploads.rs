@@ -12,7 +12,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use utoipa::IntoParams;
 
 use crate::auth::Caller;
-use crate::body;
+use crate::body::{self, Patience};
 use crate::problem::{Kind, Problem, ProblemBody};
 use crate::state::{Gateway, now_us};
 use crate::upload::{Job, Reading, Upload, UploadAnswerLine};
@@ -65,6 +65,8 @@ pub(super) struct UploadQuery {
             content_type = "application/problem+json"),
         (status = 422, description = "Not such a file, or its header does not fit the mapping", body = ProblemBody,
             content_type = "application/problem+json"),
+        (status = 429, description = "Too many files of this department at a time; Retry-After says when", body = ProblemBody,
+            content_type = "application/problem+json"),
         (status = 503, description = "Too many files at a time; Retry-After says when", body = ProblemBody,
             content_type = "application/problem+json"),
     ),
@@ -88,9 +90,8 @@ pub(super) async fn upload(
     let gzip = is_gzip(&headers)?;
     let max_bytes = gateway.config.max_upload_bytes;
     body::check_length(&headers, max_bytes)?;
-    let place = std::sync::Arc::clone(&gateway.uploads)
-        .try_acquire_owned()
-        .map_err(|_| Problem::unavailable("too many files are in work; try again").retry_after(10))?;
+    let place = Gateway::place(&gateway.shares.uploads, &caller.department, 1, "files")
+        .map_err(|problem| problem.retry_after(10))?;
     let now_us = now_us();
     let name = query.name.unwrap_or_else(|| "upload".to_owned());
     let job = Job::new(
@@ -107,7 +108,7 @@ pub(super) async fn upload(
         },
     )?;
     let parts =
-        body::parts(body, max_bytes, gateway.body_idle_timeout()).map(|part| part.map_err(std::io::Error::from));
+        body::parts(body, max_bytes, Patience::of(&gateway.config)).map(|part| part.map_err(std::io::Error::from));
     let reading = Reading { format, gzip, max_bytes };
     let upload = Upload::begin(job, reading, parts).await?;
     let (answers, lines) = mpsc::unbounded_channel();

@@ -10,6 +10,7 @@ use futures::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+use crate::body::BodyError;
 use crate::datasets::Dataset;
 use crate::problem::{Kind, Problem};
 
@@ -88,7 +89,11 @@ impl Reading {
 
 fn problem_of(error: &FileError) -> Problem {
     match error {
-        FileError::Read(reason) => Problem::new(Kind::Malformed, format!("the file cannot be read: {reason}")),
+        FileError::Read(reason) => {
+            let body = reason.get_ref().and_then(|inner| inner.downcast_ref::<BodyError>());
+            let kind = body.map_or(Kind::Malformed, BodyError::kind);
+            Problem::new(kind, format!("the file cannot be read: {reason}"))
+        }
         FileError::Kind(_) | FileError::Header(_) => {
             Problem::new(Kind::Refused, error.to_string()).with_violations(error.violations())
         }

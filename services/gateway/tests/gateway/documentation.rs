@@ -105,7 +105,7 @@ async fn the_page_names_every_route_problem_setting_and_metric() {
     let fixture = Fixture::new();
     // So that every family has a sample.
     fixture.publish(&crate::fixture::closure(1)).await;
-    assert_eq!(fixture.registry.gather().len(), 5);
+    assert_eq!(fixture.registry.gather().len(), 7);
     for family in fixture.registry.gather() {
         assert!(page.contains(family.name()), "{}", family.name());
     }

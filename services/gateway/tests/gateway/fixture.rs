@@ -13,6 +13,7 @@ use freshet_catalog_model::{
 };
 use freshet_core::Violation;
 use freshet_gateway::metrics::Metrics;
+use freshet_gateway::serve::{Bounds, Server};
 use freshet_gateway::sink::{Acknowledged, EventSink};
 use freshet_gateway::{Config, Gateway, Parts, routes};
 use freshet_kafka::catalog::CatalogHandle;
@@ -54,6 +55,7 @@ struct State {
     room: Option<usize>,
     is_full_once: bool,
     fails: bool,
+    holds: bool,
 }
 
 impl Sink {
@@ -70,6 +72,11 @@ impl Sink {
     pub fn set_full_once_after(&self, room: usize) {
         let mut state = self.state.lock().unwrap();
         (state.room, state.is_full_once) = (Some(room), true);
+    }
+
+    /// No acknowledgement comes.
+    pub fn set_holds(&self, holds: bool) {
+        self.state.lock().unwrap().holds = holds;
     }
 
     /// Every acknowledgement is a failure.
@@ -94,6 +101,9 @@ impl EventSink for Sink {
         if state.fails {
             return Ok(async { Err(PublishError::Other { reason: "no broker".to_owned() }) }.boxed());
         }
+        if state.holds {
+            return Ok(futures::future::pending().boxed());
+        }
         let offset = state.records.iter().filter(|known| known.topic == record.topic).count() as i64;
         state.records.push(record.clone());
         Ok(async move { Ok(Position { partition: 0, offset }) }.boxed())
@@ -105,6 +115,7 @@ pub struct Fixture {
     pub sink: Arc<Sink>,
     pub catalogue: CatalogHandle,
     pub registry: Registry,
+    pub metrics: Metrics,
     pub stop: CancellationToken,
     _credentials: tempfile::NamedTempFile,
 }
@@ -118,6 +129,7 @@ impl Fixture {
         let sink = Arc::new(Sink::default());
         let catalogue = CatalogHandle::fixed(catalog());
         let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
         let stop = CancellationToken::new();
         let file = credentials_file();
         let parts = Parts {
@@ -125,11 +137,15 @@ impl Fixture {
             pseudonym: Some(PseudonymKey::new(&[7; 32]).unwrap()),
             catalogue: catalogue.clone(),
             sink: sink.clone(),
-            metrics: Metrics::register(&registry).unwrap(),
+            metrics: metrics.clone(),
             stop: stop.clone(),
         };
         let router = routes::router(Gateway::new(config, parts));
-        Self { router, sink, catalogue, registry, stop, _credentials: file }
+        Self { router, sink, catalogue, registry, metrics, stop, _credentials: file }
+    }
+
+    pub fn server(&self, bounds: Bounds) -> Server {
+        Server { router: self.router.clone(), bounds, tls: None, metrics: self.metrics.clone() }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

@@ -3,6 +3,7 @@
 mod arbitrary;
 mod batches;
 mod broker;
+mod connections;
 mod documentation;
 mod events;
 mod fixture;

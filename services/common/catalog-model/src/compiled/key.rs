@@ -10,6 +10,9 @@ use sha2::Sha256;
 use super::{CompiledDataset, CompiledSchema};
 use crate::entry::KeyForm;
 
+/// The plain key, with its separators. Every state that is kept per entity holds its key.
+pub const MAX_KEY_BYTES: usize = 1024;
+
 /// The bus's secret for keys that identify a person. Whoever lacks it cannot tell from a key whose it is.
 #[derive(Clone)]
 pub struct PseudonymKey {
@@ -132,6 +135,11 @@ impl CompiledDataset {
                 field,
                 "the key is empty: nothing says which entity this is",
             ));
+        }
+        if plain.len() > MAX_KEY_BYTES {
+            let field = self.dataset.key.fields.join(", ");
+            let message = format!("the key has {} bytes; at most {MAX_KEY_BYTES} are taken", plain.len());
+            return Err(Violation::new(Code::EnvelopeKey, field, message));
         }
         match (self.dataset.key.form, pseudonym) {
             (KeyForm::Plain, _) => Ok(plain),

@@ -25,6 +25,8 @@ const KEYS: &[&str] = &[
     "mapping",
 ];
 pub const DEFAULT_PARTITIONS: i32 = 6;
+/// Every event is held against each.
+pub const MAX_RULES: usize = 200;
 const MAX_PARTITIONS: i32 = 1000;
 /// Ten years: above it Kafka's milliseconds are safe, and nobody means it.
 const MAX_HOURS: u32 = 10 * 366 * 24;
@@ -55,7 +57,7 @@ pub fn read(reader: Reader<'_>, id: &str) -> Option<Draft> {
     let catalogue = map.need("catalogue").and_then(|node| catalogue(reader, node));
     let retention = map.read("retention", |node, _| retention(reader, node));
     let identifiers = map.read("identifiers", |node, key| reader.list(node, key, |item, _| identifier(reader, item)));
-    let rules = map.read("rules", |node, key| reader.list(node, key, |item, _| rule(reader, item)));
+    let rules = map.read("rules", |node, key| rules(reader, node, key));
     let transitions = map.read("transitions", |node, _| transitions(reader, node));
     let mapping = map.read("mapping", |node, _| mapping::read(reader, node));
     let mut refused = BTreeSet::new();
@@ -228,6 +230,16 @@ fn identifier(reader: Reader<'_>, node: &Node) -> Option<FieldIdentifier> {
     let kind =
         map.need("kind").and_then(|node| reader.word(node, "kind", IdentifierKind::WORDS, IdentifierKind::from_word));
     Some(FieldIdentifier { field: field?, kind: kind? })
+}
+
+fn rules(reader: Reader<'_>, node: &Node, key: &str) -> Option<Vec<Rule>> {
+    let rules = reader.list(node, key, |item, _| rule(reader, item))?;
+    if rules.len() > MAX_RULES {
+        let message = format!("{} rules; at most {MAX_RULES} are taken", rules.len());
+        reader.fail(node, message, "join conditions with `and` where they have one message");
+        return None;
+    }
+    Some(rules)
 }
 
 fn rule(reader: Reader<'_>, node: &Node) -> Option<Rule> {

@@ -24,6 +24,11 @@ pub struct DatasetNames {
     pub schemas: Vec<String>,
 }
 
+/// Grants of a catalogue: each is one subscription.
+pub const MAX_GRANTS: usize = 10_000;
+/// Datasets of a catalogue.
+pub const MAX_DATASETS: usize = 10_000;
+
 const DEPARTMENTS: &str = "departments.yaml";
 const DATASET: &str = "dataset.yaml";
 const GRANTS: &str = "grants";
@@ -41,6 +46,14 @@ pub fn list(dir: &Path, found: &mut Vec<Diagnostic>) -> Listing {
                 }
             }
             _ => refuse_lookalike(&entry.name, "", &[DEPARTMENTS], found),
+        }
+    }
+    for (what, count, most) in
+        [("grants", listing.grants.len(), MAX_GRANTS), ("datasets", listing.datasets.len(), MAX_DATASETS)]
+    {
+        if count > most {
+            let message = format!("{count} {what}; at most {most} are taken");
+            found.push(Diagnostic::new(Place::file("."), message, "divide the catalogue over two buses"));
         }
     }
     if listing.departments.is_none() {

@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 use crate::diagnostic::{Diagnostic, Place};
 
 pub const MAX_BYTES: u64 = 1024 * 1024;
-const MAX_DEPTH: usize = 32;
+pub const MAX_DEPTH: usize = 32;
 
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -256,6 +256,23 @@ mod tests {
             let error = parse(text).map(|_| ()).expect_err(text).to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn depth_at_the_limit_and_one_more() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse(&nested(MAX_DEPTH)).is_ok());
+        assert!(parse(&nested(MAX_DEPTH + 1)).is_err());
+    }
+
+    #[test]
+    fn a_billion_laughs_are_refused_at_the_first() {
+        let mut text = "a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n".to_owned();
+        for (name, before) in ('b'..='i').zip('a'..) {
+            text.push_str(&format!("{name}: &{name} [{}]\n", format!("*{before}, ").repeat(9)));
+        }
+        let error = parse(&text).map(|_| ()).expect_err("anchors").to_string();
+        assert!(error.starts_with("f.yaml:1:") && error.contains("anchors"), "{error}");
     }
 
     #[test]

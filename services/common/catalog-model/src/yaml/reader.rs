@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use freshet_core::text::is_hidden;
 use jiff::civil::Date;
 
 use super::node::{Document, Key, Kind, Node};
@@ -40,6 +41,12 @@ impl<'a> Reader<'a> {
     /// A text that is not empty, unless quotes say that it shall be.
     pub fn text(&self, node: &Node, what: &str) -> Option<String> {
         match &node.kind {
+            Kind::Scalar { text, .. } if text.chars().any(|c| is_hidden(c) && c != '\n' && c != '\t') => {
+                let hidden = text.chars().find(|c| is_hidden(*c) && *c != '\n' && *c != '\t').unwrap_or_default();
+                let message = format!("`{what}` holds the sign U+{:04X}, which is not seen", u32::from(hidden));
+                self.fail(node, message, "remove it: what is read must be what stands there");
+                None
+            }
             Kind::Scalar { text, is_plain, .. } if !*is_plain || !(text.is_empty() || text == "~") => {
                 Some(text.trim_end_matches('\n').to_owned())
             }
