@@ -15,6 +15,8 @@ pub const END_LIMIT_MS: i64 = 5_000;
 pub enum Kind {
     /// Acknowledged, but neither accepted nor refused; or due to a subscriber, but not delivered.
     Lost,
+    /// The same, though a later event of its entity went on: it is not on its way any more.
+    Skipped,
     /// Accepted twice, or delivered twice where once is promised.
     Duplicated,
     /// Delivered in another order than that of its key.
@@ -38,8 +40,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Lost,
+        Self::Skipped,
         Self::Duplicated,
         Self::Reordered,
         Self::StaleOverNew,
@@ -55,6 +58,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Lost => "lost",
+            Self::Skipped => "skipped",
             Self::Duplicated => "duplicated",
             Self::Reordered => "reordered",
             Self::StaleOverNew => "stale over new",

@@ -30,6 +30,8 @@ pub struct Dataset {
 pub struct Acknowledged {
     /// What its publisher knows it by.
     pub id: String,
+    /// The entity, as its publisher names it.
+    pub key: String,
     pub at: Millis,
 }
 

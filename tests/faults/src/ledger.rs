@@ -61,10 +61,11 @@ impl Ledger {
         }
     }
 
-    pub fn acknowledged(&self, dataset: &str, ids: impl IntoIterator<Item = String>) {
+    /// Ids and keys, in the order in which they were published.
+    pub fn acknowledged(&self, dataset: &str, events: impl IntoIterator<Item = (String, String)>) {
         let at = now();
         if let Some(dataset) = self.state().history.datasets.get_mut(dataset) {
-            dataset.acknowledged.extend(ids.into_iter().map(|id| Acknowledged { id, at }));
+            dataset.acknowledged.extend(events.into_iter().map(|(id, key)| Acknowledged { id, key, at }));
         }
     }
 

@@ -13,8 +13,8 @@ use crate::nemesis::Injected;
 use crate::run::Options;
 use crate::workload::{BUSINESS, LICENCES};
 
-/// How many violations are told one by one.
-const TOLD: usize = 40;
+/// How many violations of a kind are told one by one.
+const TOLD: usize = 6;
 /// Datasets that are published all the time: where their deliveries stop, the bus does.
 const STEADY: [&str; 2] = [LICENCES, BUSINESS];
 /// A gap belongs to a fault where it begins before this time after it.
@@ -91,7 +91,7 @@ impl Report {
             deliveries: history.grants.iter().map(|grant| grant.deliveries.len()).sum(),
             grants: history.grants.len(),
             violations: counts.into_iter().map(|(kind, count)| (kind.name(), count)).collect(),
-            examples: parts.violations.iter().take(TOLD).map(ToString::to_string).collect(),
+            examples: examples(&parts.violations),
             drained_seconds: parts.drained.map(|time| time.as_secs_f64()),
             longest_unavailability_seconds: seconds(lengths.max().unwrap_or(0)),
             exits: parts.exits.iter().map(|exit| format!("{} {}: {}", exit.id, exit.status, exit.said)).collect(),
@@ -106,6 +106,19 @@ impl Report {
     pub fn is_good(&self) -> bool {
         self.violations.values().all(|count| *count == 0) && self.drained_seconds.is_some() && self.not_ready.is_empty()
     }
+}
+
+fn examples(violations: &[Violation]) -> Vec<String> {
+    let mut told: BTreeMap<checker::Kind, usize> = BTreeMap::new();
+    let mut examples = Vec::new();
+    for violation in violations {
+        let count = told.entry(violation.kind).or_default();
+        *count += 1;
+        if *count <= TOLD {
+            examples.push(violation.to_string());
+        }
+    }
+    examples
 }
 
 /// Times without a delivery of this dataset, between the first and the last event of the run.

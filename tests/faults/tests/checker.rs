@@ -19,7 +19,7 @@ fn history(way: Way) -> History {
     for (number, (key, n)) in events.iter().enumerate() {
         let id = format!("{key}{n}");
         let row = json!({"n": n, "secret": "s"});
-        dataset.acknowledged.push(Acknowledged { id: id.clone(), at: number as i64 });
+        dataset.acknowledged.push(Acknowledged { id: id.clone(), key: (*key).to_owned(), at: number as i64 });
         let is_removal = *n == 9;
         deliveries.push(Delivery {
             event: if is_removal && way == Way::Table { String::new() } else { id.clone() },
@@ -36,7 +36,7 @@ fn history(way: Way) -> History {
         dataset.canonical.push(canonical);
     }
     // One that is wrong, and rightly refused.
-    dataset.acknowledged.push(Acknowledged { id: "a2-again".to_owned(), at: 8 });
+    dataset.acknowledged.push(Acknowledged { id: "a2-again".to_owned(), key: "a".to_owned(), at: 8 });
     dataset.refused.push(Refused {
         published_as: "a2-again".to_owned(),
         code: "version.stale".to_owned(),
@@ -90,7 +90,7 @@ fn nothing_is_wrong_with_what_is_right() {
 #[test]
 fn one_lost_on_the_way_in() {
     plant(Way::Once, &[Kind::Lost], |dataset, _| {
-        dataset.acknowledged.push(Acknowledged { id: "c1".to_owned(), at: 3 });
+        dataset.acknowledged.push(Acknowledged { id: "c1".to_owned(), key: "c".to_owned(), at: 3 });
     });
 }
 
@@ -98,6 +98,19 @@ fn one_lost_on_the_way_in() {
 fn one_lost_on_the_way_out() {
     for way in WAYS {
         plant(way, &[Kind::Lost], |_, grant| drop(grant.deliveries.remove(5)));
+    }
+}
+
+/// Lost, while a later event of the same entity went on.
+#[test]
+fn one_skipped() {
+    plant(Way::Once, &[Kind::Skipped], |dataset, grant| {
+        // Of `b`: the filter takes it, and it is not the last.
+        dataset.canonical.remove(3);
+        grant.deliveries.remove(3);
+    });
+    for way in [Way::Once, Way::AtLeastOnce] {
+        plant(way, &[Kind::Skipped], |_, grant| drop(grant.deliveries.remove(3)));
     }
 }
 
@@ -199,7 +212,7 @@ fn one_altered() {
 #[test]
 fn one_wrongly_refused() {
     plant(Way::Once, &[Kind::WronglyRefused], |dataset, _| {
-        dataset.acknowledged.push(Acknowledged { id: "b7".to_owned(), at: 9 });
+        dataset.acknowledged.push(Acknowledged { id: "b7".to_owned(), key: "b".to_owned(), at: 9 });
         let mut refused = dataset.refused[0].clone();
         (refused.published_as, refused.key, refused.sequence) = ("b7".to_owned(), "b".to_owned(), Some(7));
         dataset.refused.push(refused);

@@ -11,14 +11,15 @@ const STALE: &str = "version.stale";
 pub(super) fn check(finder: &mut Finder<'_>, dataset: &Dataset) {
     let accepted: HashSet<&str> = dataset.canonical.iter().map(|event| event.published_as.as_str()).collect();
     let refused: HashSet<&str> = dataset.refused.iter().map(|event| event.published_as.as_str()).collect();
-    let mut acknowledged = HashSet::new();
-    for event in &dataset.acknowledged {
+    // Backwards: the entities of which a later event was accepted.
+    let mut passed = HashSet::new();
+    for event in dataset.acknowledged.iter().rev() {
         let id = event.id.as_str();
-        if !acknowledged.insert(id) {
-            continue;
-        }
-        if !accepted.contains(id) && !refused.contains(id) {
-            finder.note(Kind::Lost, format!("{id} was acknowledged at {}, and has no outcome", event.at));
+        if accepted.contains(id) {
+            passed.insert(event.key.as_str());
+        } else if !refused.contains(id) {
+            let kind = if passed.contains(event.key.as_str()) { Kind::Skipped } else { Kind::Lost };
+            finder.note(kind, format!("{id} was acknowledged at {}, and has no outcome", event.at));
         }
     }
     let newest = canonical(finder, dataset);

@@ -112,8 +112,15 @@ fn events(finder: &mut Finder<'_>, grant: &GrantHistory, due: &[Due<'_>], datase
     }
     // What a grant was due at its end is not decided: the last seconds may or may not have been delivered.
     if grant.ended.is_none() {
-        for due in due.iter().filter(|due| !first.contains_key(due.event.id.as_str())) {
-            finder.note(Kind::Lost, format!("{} of {} was due", due.event.id, due.event.key));
+        let mut passed = HashSet::new();
+        for due in due.iter().rev() {
+            let (id, key) = (due.event.id.as_str(), due.event.key.as_str());
+            if first.contains_key(id) {
+                passed.insert(key);
+            } else {
+                let kind = if passed.contains(key) { Kind::Skipped } else { Kind::Lost };
+                finder.note(kind, format!("{id} of {key} was due"));
+            }
         }
     }
 }

@@ -24,6 +24,8 @@ use crate::workload::webhook::{Behaviour, Receiver};
 
 /// How long a change of the catalogue is tried while the brokers are hurt.
 const APPLY_LIMIT: Duration = Duration::from_secs(120);
+/// How long a fault of brokers waits for the one before it to be over.
+const BROKERS_LIMIT: Duration = Duration::from_secs(60);
 /// The broker whose disk is small.
 pub const SMALL_DISK: usize = BROKERS - 1;
 
@@ -53,6 +55,8 @@ pub struct Nemesis {
     pub small_disk: Option<PathBuf>,
     /// Latecomers that live.
     pub late: Mutex<Vec<(String, Instant)>>,
+    /// Held by the fault that brokers suffer.
+    pub brokers: Mutex<()>,
     pub handle: tokio::runtime::Handle,
 }
 
@@ -89,10 +93,22 @@ impl Nemesis {
     }
 
     fn one(&self, fault: &Fault) -> Injected {
+        // The cluster is hurt again only when it serves again: a slow machine must not turn into one long outage.
+        let alone = fault.act.concerns_brokers().then(|| self.brokers.lock().unwrap_or_else(PoisonError::into_inner));
+        if alone.is_some() {
+            self.wait_for_brokers();
+        }
         let began = now();
         let failed = self.act(fault).err().map(|error| format!("{error:#}"));
         let what = format!("{:?} for {} ms", fault.act, fault.lasts.as_millis());
         Injected { kind: fault.act.kind(), what, began, healed: now(), failed }
+    }
+
+    fn wait_for_brokers(&self) {
+        let deadline = Instant::now() + BROKERS_LIMIT;
+        while !self.bus.broker().serves() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(500));
+        }
     }
 
     fn act(&self, fault: &Fault) -> anyhow::Result<()> {

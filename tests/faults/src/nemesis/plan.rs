@@ -208,7 +208,8 @@ fn condition(random: &mut fastrand::Rng) -> Condition {
 }
 
 impl Act {
-    fn concerns_brokers(&self) -> bool {
+    /// Brokers are hurt one after the other.
+    pub fn concerns_brokers(&self) -> bool {
         match self {
             Self::KillBroker(_) | Self::FreezeBroker(_) | Self::RestartBroker(_) => true,
             Self::KillAllBrokers | Self::FillDisk => true,

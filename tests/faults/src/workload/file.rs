@@ -35,7 +35,7 @@ pub async fn publish(
             desk.ledger.trouble(format!("uploading {dataset}: {problem}"));
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        desk.ledger.acknowledged(dataset, part.iter().map(|line| published_as(line.seq)));
+        desk.ledger.acknowledged(dataset, part.iter().map(|line| (published_as(line.seq), line.key.join("|"))));
     }
     Ok(())
 }

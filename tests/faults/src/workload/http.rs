@@ -38,7 +38,7 @@ pub async fn publish(
             desk.ledger.trouble(format!("publishing {BUSINESS}: {problem}"));
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        desk.ledger.acknowledged(BUSINESS, batch.iter().map(id));
+        desk.ledger.acknowledged(BUSINESS, batch.iter().map(|event| (id(event), event.business.uscc.clone())));
     }
     Ok(())
 }

@@ -94,7 +94,7 @@ async fn publish(
             // One that failed for good takes nothing any more.
             producer = open(&desk)?;
         }
-        desk.ledger.acknowledged(dataset, batch.into_iter().map(|event| event.id));
+        desk.ledger.acknowledged(dataset, batch.into_iter().map(|event| (event.id, event.key)));
     }
     Ok(())
 }

@@ -173,6 +173,11 @@ impl Broker {
         self.cluster.runs(index)
     }
 
+    /// True where every broker takes connections and is a member of the cluster. Takes up to seconds where not.
+    pub fn serves(&self) -> bool {
+        self.cluster.answers() && self.members() == usize::from(self.brokers())
+    }
+
     /// Starts what was stopped or killed, on the same ports and data.
     pub fn restart(&mut self) -> Result<(), BrokerError> {
         self.launch()
@@ -186,7 +191,7 @@ impl Broker {
                 self.cluster.kill();
                 return Err(reason);
             }
-            if self.cluster.answers() && self.members() == usize::from(self.brokers()) {
+            if self.serves() {
                 return Ok(());
             }
             if Instant::now() > deadline {
