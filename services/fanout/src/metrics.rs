@@ -2,8 +2,28 @@
 
 use freshet_core::Way;
 use prometheus::{
-    Error, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
+    Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
+
+/// The children of one grant, looked up once and not for each event.
+#[derive(Debug, Clone)]
+pub struct Counted {
+    pub delivered: IntCounter,
+    pub retries: IntCounter,
+    latency: Histogram,
+}
+
+impl Counted {
+    /// Counts one delivered event.
+    pub fn delivered(&self, published_at: Option<jiff::Timestamp>) {
+        self.delivered.inc();
+        if let Some(at) = published_at {
+            let seconds = jiff::Timestamp::now().duration_since(at).as_secs_f64();
+            self.latency.observe(seconds.max(0.0));
+        }
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -85,12 +105,12 @@ impl Metrics {
         })
     }
 
-    /// Counts one delivered event.
-    pub fn delivered(&self, grant: &str, way: &str, published_at: Option<jiff::Timestamp>) {
-        self.delivered.with_label_values(&[grant, way]).inc();
-        if let Some(at) = published_at {
-            let seconds = jiff::Timestamp::now().duration_since(at).as_secs_f64();
-            self.latency.with_label_values(&[way]).observe(seconds.max(0.0));
+    /// What is counted for each event of one grant.
+    pub fn of(&self, grant: &str, way: Way) -> Counted {
+        Counted {
+            delivered: self.delivered.with_label_values(&[grant, way.as_str()]),
+            retries: self.retries.with_label_values(&[grant]),
+            latency: self.latency.with_label_values(&[way.as_str()]),
         }
     }
 

@@ -105,9 +105,8 @@ impl Receipts {
         stop: &CancellationToken,
     ) -> Result<(), Unwritten> {
         let way = way_of(grant);
-        for receipt in receipts_of(grant, (way, outcome), records.iter().map(Delivered::of), self.max_events) {
-            self.write(&receipt, stop).await?;
-        }
+        let receipts = receipts_of(grant, (way, outcome), records.iter().map(Delivered::of), self.max_events);
+        futures::future::try_join_all(receipts.iter().map(|receipt| self.write(receipt, stop))).await?;
         Ok(())
     }
 
@@ -127,16 +126,32 @@ impl Receipts {
                 {
                     round.push(next);
                 }
-                for outcome in [ReceiptOutcome::Delivered, ReceiptOutcome::Unconfirmed] {
-                    let of_outcome = round.iter().filter(|note| note.outcome == outcome);
-                    let delivered = of_outcome.map(|note| note.delivered.clone());
-                    for receipt in receipts_of(&grant, (way_of(&grant), outcome), delivered, receipts.max_events) {
-                        if receipts.write(&receipt, &never).await.is_err() {
-                            return;
-                        }
+                let mut confirmations = Vec::with_capacity(round.len());
+                let mut by_outcome: [(ReceiptOutcome, Vec<Delivered>); 3] = [
+                    (ReceiptOutcome::Released, Vec::new()),
+                    (ReceiptOutcome::Delivered, Vec::new()),
+                    (ReceiptOutcome::Unconfirmed, Vec::new()),
+                ];
+                for note in round {
+                    for (_, list) in by_outcome.iter_mut().filter(|(outcome, _)| *outcome == note.outcome) {
+                        list.push(note.delivered.clone());
                     }
+                    confirmations.extend(note.written);
                 }
-                for confirmation in round.into_iter().filter_map(|note| note.written) {
+                let written = by_outcome
+                    .into_iter()
+                    .flat_map(|(outcome, list)| {
+                        receipts_of(&grant, (way_of(&grant), outcome), list.into_iter(), receipts.max_events)
+                    })
+                    .map(|receipt| {
+                        let (receipts, never) = (&receipts, &never);
+                        async move { receipts.write(&receipt, never).await }
+                    });
+                // All at once: one after the other, each would wait for the broker by itself.
+                if futures::future::try_join_all(written).await.is_err() {
+                    return;
+                }
+                for confirmation in confirmations {
                     // Whoever waited may have been stopped; the receipt is written all the same.
                     let _ = confirmation.send(());
                 }
@@ -188,9 +203,9 @@ struct Note {
 
 impl Gather {
     /// Returns when the receipt that covers the record is durable.
-    pub async fn confirm(&self, record: &OwnedRecord) -> Result<(), Unwritten> {
+    pub async fn confirm(&self, record: &OwnedRecord, outcome: ReceiptOutcome) -> Result<(), Unwritten> {
         let (sender, written) = oneshot::channel();
-        self.note(record, ReceiptOutcome::Delivered, Some(sender)).await?;
+        self.note(record, outcome, Some(sender)).await?;
         written.await.map_err(|_| Unwritten)
     }
 
@@ -341,7 +356,8 @@ pub(crate) mod tests {
         let webhook = freshet_catalog_model::Delivery::Webhook { url: String::new(), secret: String::new() };
         let gather = receipts(&log, &readiness).gather(grant(webhook));
         let (a, b, c) = (record(4, false), record(9, true), record(6, false));
-        let (a, b, c) = tokio::join!(gather.confirm(&a), gather.confirm(&b), gather.confirm(&c));
+        let confirm = |record| gather.confirm(record, ReceiptOutcome::Delivered);
+        let (a, b, c) = tokio::join!(confirm(&a), confirm(&b), confirm(&c));
         assert_eq!((a, b, c), (Ok(()), Ok(()), Ok(())));
         let written = log.receipts.lock().expect("a list").clone();
         let offsets: Vec<i64> =

@@ -27,6 +27,9 @@ const SECRET_EVERY: Duration = Duration::from_secs(1);
 /// Before Kafka is tried again for one subscription.
 const FAULT_BACKOFF: Backoff = Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(10) };
 
+/// A fault of the bus itself is not the subscriber's to mend: it is tried again sooner than one that the subscriber has.
+const FATAL_RESUME: Duration = Duration::from_secs(60);
+
 struct Running {
     subscription: Arc<Subscription>,
     /// The view as it was when the task began: a new schema starts the task anew.
@@ -139,7 +142,11 @@ async fn supervise(shared: Arc<Shared>, subscription: Arc<Subscription>) {
             Ok(WindowEnd::Parked { reason }) => {
                 faults = 0;
                 parked.set(1);
-                park(&shared, &subscription, &reason).await;
+                let after = match subscription.grant.delivery {
+                    Delivery::Postgres { .. } => shared.config.postgres.resume_after_ms,
+                    _ => shared.config.webhook.resume_after_ms,
+                };
+                park(&shared, &subscription, &reason, Duration::from_millis(after)).await;
             }
             Err(Fault::Retry { reason, .. }) => {
                 shared.metrics.error(&grant, "kafka");
@@ -153,7 +160,7 @@ async fn supervise(shared: Arc<Shared>, subscription: Arc<Subscription>) {
             Err(fault @ Fault::Fatal { .. }) => {
                 shared.metrics.error(&grant, "fatal");
                 parked.set(1);
-                park(&shared, &subscription, &fault.to_string()).await;
+                park(&shared, &subscription, &fault.to_string(), FATAL_RESUME).await;
             }
         }
     }
@@ -182,12 +189,8 @@ fn secret<'a>(shared: &Shared, grant: &'a Grant) -> Result<Option<(&'a str, Secr
 }
 
 /// Waits, with everything kept, until somebody resumes it, its secret changes, a long time is over, or it ends.
-async fn park(shared: &Shared, subscription: &Subscription, reason: &str) {
+async fn park(shared: &Shared, subscription: &Subscription, reason: &str, after: Duration) {
     let grant = &subscription.grant;
-    let after = Duration::from_millis(match grant.delivery {
-        Delivery::Postgres { .. } => shared.config.postgres.resume_after_ms,
-        _ => shared.config.webhook.resume_after_ms,
-    });
     tracing::warn!(grant = grant.id, subscriber = grant.subscriber, reason, "subscriber parked, nothing is lost");
     subscription.park(reason, after);
     let secret = secret(shared, grant).ok().flatten().map(|(_, secret)| secret);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use freshet_core::{Receipt, ReceiptOutcome};
+use freshet_core::{Receipt, ReceiptOutcome, Way};
 
 /// Bounded: the oldest receipts go first. What is gone here is still in `freshet.audit`.
 #[derive(Debug)]
@@ -29,7 +29,13 @@ impl Trail {
     }
 
     pub fn take(&mut self, receipt: Receipt) {
-        if receipt.outcome != ReceiptOutcome::Unconfirmed {
+        // A webhook's release is what was about to be posted; only its confirmation says that it has arrived.
+        let arrived = match receipt.outcome {
+            ReceiptOutcome::Delivered => true,
+            ReceiptOutcome::Released => receipt.way != Way::Webhook,
+            ReceiptOutcome::Unconfirmed => false,
+        };
+        if arrived {
             let reached = self.reached.entry((receipt.grant.clone(), receipt.view.clone())).or_default();
             let next = reached.entry(receipt.partition).or_default();
             *next = (*next).max(receipt.last_offset + 1);
@@ -69,7 +75,6 @@ impl Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freshet_core::Way;
 
     fn receipt(grant: &str, offset: i64, outcome: ReceiptOutcome) -> Receipt {
         Receipt {
@@ -112,8 +117,9 @@ mod tests {
     #[test]
     fn what_is_unconfirmed_is_in_the_trail_and_does_not_count_as_reached() {
         let mut trail = Trail::new(3);
+        trail.take(receipt("a", 7, ReceiptOutcome::Released));
         trail.take(receipt("a", 7, ReceiptOutcome::Unconfirmed));
-        assert_eq!(trail.len(), 1);
+        assert_eq!(trail.len(), 2);
         assert!(trail.reached("a", "permits.0123456789ab").is_empty());
     }
 }

@@ -135,6 +135,22 @@ impl Running {
         Ok(sum as u64)
     }
 
+    /// Every metric whose name begins so and that is not 0, a line each.
+    pub fn counted(&self, prefix: &str) -> String {
+        let mut lines =
+            vec![if self.task.is_finished() { "the service has ended" } else { "the service runs" }.to_owned()];
+        for family in self.context.registry.gather().iter().filter(|family| family.name().starts_with(prefix)) {
+            for metric in family.get_metric() {
+                let value = metric.get_counter().get_value() + metric.get_gauge().get_value();
+                if value != 0.0 {
+                    let labels: Vec<_> = metric.get_label().iter().map(|label| label.value().to_owned()).collect();
+                    lines.push(format!("{} {labels:?} {value}", family.name()));
+                }
+            }
+        }
+        lines.join("\n")
+    }
+
     pub fn stop(self, runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
         self.context.stop.cancel();
         runtime.block_on(self.task)?.map_err(|error| anyhow::anyhow!(error))

@@ -11,14 +11,14 @@ use freshet_catalog_model::{Delivery, Entry};
 use futures::StreamExt;
 
 use crate::Row;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Running};
 use crate::hops::row;
 use crate::measure::Stopwatch;
 
 pub fn webhook(cluster: &Cluster, events: u64) -> anyhow::Result<Vec<Row>> {
     let receiver = Receiver::start(cluster)?;
     let secrets = tempfile::tempdir()?;
-    std::fs::write(secrets.path().join("bench"), "whsec_YmVuY2htYXJrLXNlY3JldC1vZi0zMi1ieXRlcyEhISE=\n")?;
+    private(&secrets.path().join("bench"), "whsec_YmVuY2htYXJrLXNlY3JldC1vZi0zMi1ieXRlcyEhISE=\n")?;
     let mut grant = cluster.catalog.grants.get("counter").context("no grant counter")?.clone();
     grant.id = "webhook".to_owned();
     grant.subscriber = "webhook-subscriber".to_owned();
@@ -32,10 +32,10 @@ pub fn webhook(cluster: &Cluster, events: u64) -> anyhow::Result<Vec<Row>> {
     };
     let concurrency = config.webhook.max_in_flight;
     let service = cluster.start_service(|connection, context| freshet_fanout::run(config, connection, context));
-    receiver.wait_for(1)?;
+    receiver.wait_for(1, &service)?;
     let watch = Stopwatch::start()?;
     let first = receiver.count();
-    receiver.wait_for(first + events)?;
+    receiver.wait_for(first + events, &service)?;
     let last = receiver.count();
     let own = watch.stop()?;
     service.stop(&cluster.runtime)?;
@@ -49,6 +49,11 @@ pub fn webhook(cluster: &Cluster, events: u64) -> anyhow::Result<Vec<Row>> {
         row("limit: the HTTP client alone", limit_events, limit, None),
         row("fanout, one webhook", last - first, own, Some((limit_events, limit))),
     ])
+}
+
+pub fn private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
 }
 
 async fn post_all(url: &str, body: Bytes, count: u64, concurrency: usize) -> anyhow::Result<()> {
@@ -105,13 +110,15 @@ impl Receiver {
         self.state.body.lock().map(|body| body.clone()).unwrap_or_default()
     }
 
-    fn wait_for(&self, at_least: u64) -> anyhow::Result<()> {
+    /// Where it takes too long, the error says what the service counted meanwhile.
+    fn wait_for(&self, at_least: u64, service: &Running) -> anyhow::Result<()> {
         let started = std::time::Instant::now();
         while self.count() < at_least {
             anyhow::ensure!(
                 started.elapsed().as_secs() < 120,
-                "{} of {at_least} deliveries in 2 minutes",
-                self.count()
+                "{} of {at_least} deliveries in 2 minutes\n{}",
+                self.count(),
+                service.counted("freshet_fanout")
             );
             std::thread::park_timeout(std::time::Duration::from_millis(1));
         }

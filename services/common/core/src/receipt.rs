@@ -69,8 +69,8 @@ pub enum ReceiptOutcome {
     Delivered,
     /// It was sent, and no confirmation was seen before the delivery was broken off: the subscriber may have it.
     Unconfirmed,
-    /// Written before the subscriber's transaction commits or the response leaves, so that nothing is disclosed
-    /// unwritten.
+    /// Written before the subscriber's transaction commits, the response leaves or the request is sent, so that nothing is
+    /// disclosed unwritten. A webhook's is followed by one of the others, unless the service died or the grant ended.
     Released,
 }
 

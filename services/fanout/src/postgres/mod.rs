@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use freshet_catalog_model::Catalog;
-use freshet_core::{Fault, ReceiptOutcome, topics};
+use freshet_core::{Fault, ReceiptOutcome, Way, topics};
 use freshet_kafka::batches::BatchReader;
 use freshet_kafka::window::WindowEnd;
 
@@ -182,7 +182,7 @@ impl Delivery<'_> {
     /// Ends with an error only; the caller drops it to stop.
     async fn deliver(self) -> Result<std::convert::Infallible, SinkError> {
         let (shared, config) = (self.shared, &self.shared.config.postgres);
-        let url = self.secret.read().await.map_err(|error| SinkError::Secret(error.to_string()))?;
+        let url = self.secret.read().map_err(|error| SinkError::Secret(error.to_string()))?;
         let timeouts = Timeouts {
             connect: Duration::from_millis(config.connect_timeout_ms),
             statement: Duration::from_millis(config.statement_timeout_ms),
@@ -218,12 +218,13 @@ impl Delivery<'_> {
             }
             shared.receipts.writable().await;
             let rounds = Rounds::of(&batch, &shared.schemas)?;
+            let counted = shared.metrics.of(&grant.id, Way::Postgres);
             let released =
                 shared.receipts.write_batch(grant, ReceiptOutcome::Released, &batch, &self.subscription.stop);
             sink.apply(&rounds, released).await?;
             self.subscription.running();
             for record in &batch {
-                shared.metrics.delivered(&grant.id, "postgres", event::published_at(record));
+                counted.delivered(event::published_at(record));
             }
         }
     }

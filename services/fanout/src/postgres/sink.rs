@@ -57,6 +57,8 @@ pub struct Sink {
     upsert: Statement,
     delete: Statement,
     advance: Statement,
+    /// Until an answer: somewhat more than the database itself gives a statement.
+    answer: Duration,
     /// Per partition, the next record to apply.
     pub positions: BTreeMap<i32, i64>,
 }
@@ -80,6 +82,13 @@ impl Sink {
     /// # Errors
     /// [`SinkError::Standby`] while another instance holds the lock.
     pub async fn open(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
+        let answer = timeouts.statement + timeouts.connect;
+        // What is done to the tables may take several statements.
+        let opened = tokio::time::timeout(answer * 2, Self::open_unbounded(url, layout, timeouts));
+        opened.await.map_err(|_| SinkError::Connect(format!("no answer within {} ms", (answer * 2).as_millis())))?
+    }
+
+    async fn open_unbounded(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
         let mut client = connect(url, timeouts.connect).await?;
         let limit = timeouts.statement.as_millis();
         client.batch_execute(&format!("SET statement_timeout = {limit}; SET lock_timeout = {limit}")).await?;
@@ -95,11 +104,12 @@ impl Sink {
         let upsert = client.prepare(&layout.statements.upsert).await?;
         let delete = client.prepare(&layout.statements.delete).await?;
         let advance = client.prepare(&layout.statements.advance_offset).await?;
-        Ok(Self { client, layout, upsert, delete, advance, positions })
+        let answer = timeouts.statement + timeouts.connect;
+        Ok(Self { client, layout, upsert, delete, advance, answer, positions })
     }
 
-    /// Applies a batch. `released` is awaited before the commit: it writes the receipts, so that nothing is disclosed
-    /// without one; where it fails, the batch is rolled back.
+    /// Applies a batch. `released` writes the receipts while the rows are written, and is done before the commit, so that
+    /// nothing is disclosed without one; where it fails, the batch is rolled back.
     ///
     /// After an error the connection is of no use: whether a commit that was not answered took place is known only from
     /// the offsets that the next [`Sink::open`] reads.
@@ -111,34 +121,52 @@ impl Sink {
     where
         SinkError: From<E>,
     {
-        let transaction = self.client.transaction().await?;
-        for round in &batch.rounds {
-            if !round.upserts.is_empty() {
-                let rows = serde_json::to_string(&round.upserts).map_err(|error| SinkError::Data(error.to_string()))?;
-                transaction.execute(&self.upsert, &[&rows]).await?;
+        let limit = self.answer;
+        let transaction = bounded(limit, self.client.transaction()).await?;
+        let (layout, positions) = (&self.layout, &self.positions);
+        let (upsert, delete, advance) = (&self.upsert, &self.delete, &self.advance);
+        let write = async {
+            for round in &batch.rounds {
+                if !round.upserts.is_empty() {
+                    let rows =
+                        serde_json::to_string(&round.upserts).map_err(|error| SinkError::Data(error.to_string()))?;
+                    bounded(limit, transaction.execute(upsert, &[&rows])).await?;
+                }
+                if !round.deletes.is_empty() {
+                    bounded(limit, transaction.execute(delete, &[&round.deletes])).await?;
+                }
             }
-            if !round.deletes.is_empty() {
-                transaction.execute(&self.delete, &[&round.deletes]).await?;
+            for (partition, next) in &batch.next {
+                let expected = positions.get(partition).copied().unwrap_or(0);
+                let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+                    &[&layout.grant, partition, &layout.view, next, &expected];
+                if bounded(limit, transaction.execute(advance, parameters)).await? != 1 {
+                    return Err(SinkError::Fenced { partition: *partition, expected });
+                }
             }
-        }
-        for (partition, next) in &batch.next {
-            let expected = self.positions.get(partition).copied().unwrap_or(0);
-            let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-                &[&self.layout.grant, partition, &self.layout.view, next, &expected];
-            if transaction.execute(&self.advance, parameters).await? != 1 {
-                return Err(SinkError::Fenced { partition: *partition, expected });
-            }
-        }
-        released.await?;
-        transaction.commit().await?;
+            Ok(())
+        };
+        tokio::try_join!(write, async { released.await.map_err(SinkError::from) })?;
+        bounded(limit, transaction.commit()).await?;
         self.positions.extend(batch.next.iter().map(|(partition, next)| (*partition, *next)));
         Ok(())
     }
 
     /// Notes that the table is up to date; an error where the connection is dead, so that an idle sink notices.
     pub async fn touch(&self) -> Result<(), SinkError> {
-        self.client.execute(&self.layout.statements.touch, &[&self.layout.grant]).await?;
+        bounded(self.answer, self.client.execute(&self.layout.statements.touch, &[&self.layout.grant])).await?;
         Ok(())
+    }
+}
+
+/// A database that has hung, or a network that swallows everything, does not end its statements itself.
+async fn bounded<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, SinkError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(SinkError::Connect(format!("no answer within {} ms", limit.as_millis()))),
     }
 }
 

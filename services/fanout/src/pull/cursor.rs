@@ -1,4 +1,4 @@
-//! The cursor of the pull API: which view, and the next offset of each of its partitions. Opaque to the subscriber
+//! The cursor of the pull API: which view, the next offset of each of its partitions, and since when. Opaque to the subscriber
 //! (base64url), versioned, and bound to the view: after a change of the grant's fields an old cursor is refused rather
 //! than silently read against other offsets.
 
@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// A view id has at most 64 + 13 characters, so this is a thousand partitions and more.
 const MAX_TEXT: usize = 16 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub view: String,
+    /// When its holder last had everything, or began: seconds since the epoch. A removal that came later is still kept
+    /// for as long as the dataset keeps removals.
+    pub since: i64,
     /// Partition → the offset to go on from.
     pub next: BTreeMap<i32, i64>,
 }
@@ -30,6 +33,7 @@ impl Cursor {
     pub fn encode(&self) -> String {
         let mut bytes = vec![VERSION, u8::try_from(self.view.len()).unwrap_or(u8::MAX)];
         bytes.extend_from_slice(self.view.as_bytes());
+        write_number(&mut bytes, u64::try_from(self.since).unwrap_or(0));
         for (partition, offset) in &self.next {
             write_number(&mut bytes, u64::try_from(*partition).unwrap_or(0));
             write_number(&mut bytes, u64::try_from(*offset).unwrap_or(0));
@@ -52,6 +56,8 @@ impl Cursor {
         if name != view.as_bytes() {
             return Err(CursorError::OtherView);
         }
+        let since = read_number(&mut rest).and_then(|number| i64::try_from(number).ok());
+        let since = since.ok_or(CursorError::Malformed)?;
         let mut next = BTreeMap::new();
         while !rest.is_empty() {
             let partition = read_number(&mut rest).and_then(|number| i32::try_from(number).ok());
@@ -61,7 +67,7 @@ impl Cursor {
                 return Err(CursorError::Malformed);
             }
         }
-        Ok(Self { view: view.to_owned(), next })
+        Ok(Self { view: view.to_owned(), since, next })
     }
 }
 
@@ -93,9 +99,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back_as_it_went(next in proptest::collection::btree_map(0..i32::MAX, 0..i64::MAX, 0..64),
+        fn comes_back_as_it_went(since in 0..i64::MAX, next in proptest::collection::btree_map(0..i32::MAX, 0..i64::MAX, 0..64),
                                  view in "[a-z_]{1,64}\\.[0-9a-f]{12}") {
-            let cursor = Cursor { view: view.clone(), next };
+            let cursor = Cursor { view: view.clone(), since, next };
             prop_assert_eq!(Cursor::decode(&cursor.encode(), &view), Ok(cursor));
         }
 
@@ -110,7 +116,7 @@ mod tests {
 
     #[test]
     fn another_views_cursor_is_refused() {
-        let cursor = Cursor { view: "permits.0123456789ab".to_owned(), next: BTreeMap::from([(0, 5)]) };
+        let cursor = Cursor { view: "permits.0123456789ab".to_owned(), since: 9, next: BTreeMap::from([(0, 5)]) };
         assert_eq!(Cursor::decode(&cursor.encode(), "permits.ba9876543210"), Err(CursorError::OtherView));
         assert_eq!(Cursor::decode("", "v"), Err(CursorError::Malformed));
         assert_eq!(Cursor::decode("AAAA", "v"), Err(CursorError::Malformed));

@@ -48,7 +48,8 @@ pub(super) struct Events {
     /// CloudEvents 1.0 in JSON, in order for each `partitionkey`.
     #[schema(value_type = Vec<Object>)]
     events: Vec<Map<String, Value>>,
-    /// Give it with the next request. Never needs to be kept longer than what it stands for: it does not expire.
+    /// Give it with the next request. It is good for as long as the dataset keeps removals
+    /// (`retention.tombstone_hours`); after that the answer is 410.
     cursor: String,
     /// True where there is more at hand: ask again at once.
     more: bool,
@@ -61,6 +62,8 @@ pub(super) struct Reading {
     pub department: String,
     pub topic: String,
     pub position: BTreeMap<i32, i64>,
+    /// When the caller last had everything, or began. Seconds since the epoch.
+    pub since: i64,
     pub limit: usize,
     pub wait: Duration,
     /// One of the connections that the service allows.
@@ -77,6 +80,8 @@ pub(super) struct Reading {
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The cursor is older than the removals that are kept: begin again without one",
+            body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn events(
@@ -138,9 +143,9 @@ impl Api {
             .map_err(|_| Problem::unavailable("too many pullers are connected"))?;
         let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok());
         let cursor = resumed.or(parameters.cursor.as_deref()).filter(|text| !text.is_empty());
-        let position = self.position(&grant, cursor, parameters.from.as_deref()).await?;
+        let (position, since) = self.position(&grant, cursor, parameters.from.as_deref()).await?;
         let topic = topics::view(&grant.view);
-        Ok(Reading { grant, department, topic, position, limit, wait, _connection: connection })
+        Ok(Reading { grant, department, topic, position, since, limit, wait, _connection: connection })
     }
 
     /// Where to begin: at the cursor; else at the time; else at the beginning.
@@ -149,7 +154,9 @@ impl Api {
         grant: &Grant,
         cursor: Option<&str>,
         from: Option<&str>,
-    ) -> Result<BTreeMap<i32, i64>, Problem> {
+    ) -> Result<(BTreeMap<i32, i64>, i64), Problem> {
+        let now = jiff::Timestamp::now().as_second();
+        let mut since = now;
         let snapshot = self.shared.catalog.current();
         let view = snapshot
             .catalog
@@ -165,6 +172,18 @@ impl Api {
                 if let Some(partition) = cursor.next.keys().find(|partition| !position.contains_key(partition)) {
                     return Err(Problem::bad_cursor(format!("the view has no partition {partition}")));
                 }
+                let kept_hours = snapshot
+                    .catalog
+                    .datasets
+                    .get(&grant.dataset)
+                    .map(|dataset| dataset.retention.clone())
+                    .unwrap_or_default()
+                    .tombstone_hours;
+                let hours = now.saturating_sub(cursor.since) / 3600;
+                if hours >= i64::from(kept_hours) {
+                    return Err(Problem::cursor_too_old(hours, kept_hours));
+                }
+                since = cursor.since.min(now);
                 position.extend(cursor.next);
             }
             (None, Some(text)) => {
@@ -176,7 +195,7 @@ impl Api {
             }
             (None, None) => {}
         }
-        Ok(position)
+        Ok((position, since))
     }
 
     async fn page(&self, mut reading: Reading) -> Result<Events, Problem> {
@@ -188,7 +207,8 @@ impl Api {
             if !records.is_empty() || left <= SLICE || self.shared.stop.is_cancelled() {
                 let more = records.len() == reading.limit;
                 let events = self.release(&reading.grant, &records).await?;
-                let cursor = Cursor { view: reading.grant.view.clone(), next: reading.position }.encode();
+                let (view, since) = (reading.grant.view.clone(), reading.since);
+                let cursor = Cursor { view, since, next: reading.position }.encode();
                 return Ok(Events { events, cursor, more });
             }
         }
@@ -201,8 +221,12 @@ impl Api {
             return Err(Problem::forbidden(format!("grant {} has changed: begin again", now.id)));
         }
         let wanted = Wanted { topic: reading.topic.clone(), from: reading.position.clone(), max: reading.limit, wait };
+        let began = jiff::Timestamp::now().as_second();
         let page = self.readers.read(wanted, PATIENCE).await.ok_or_else(busy)?.map_err(unreadable)?;
         reading.position = page.after;
+        if page.records.len() < reading.limit {
+            reading.since = began;
+        }
         Ok(page.records)
     }
 
@@ -223,8 +247,9 @@ impl Api {
         if !matches!(written, Ok(Ok(()))) {
             return Err(Problem::unavailable("the audit trail cannot be written, so nothing is handed out"));
         }
+        let counted = self.shared.metrics.of(&grant.id, freshet_core::Way::Pull);
         for record in records {
-            self.shared.metrics.delivered(&grant.id, "pull", published_at(record));
+            counted.delivered(published_at(record));
         }
         Ok(events)
     }

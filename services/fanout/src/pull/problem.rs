@@ -26,6 +26,15 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-cursor", "The cursor cannot be used", detail)
     }
 
+    /// What was removed meanwhile may not be in the view any more.
+    pub fn cursor_too_old(hours: i64, kept_hours: u32) -> Self {
+        let detail = format!(
+            "its holder last had everything {hours} h ago, and removals are kept for {kept_hours} h: some may be gone. \
+             Begin again without a cursor, and when `more` is false delete what you hold and did not get again"
+        );
+        Self::new(StatusCode::GONE, "cursor-too-old", "The cursor is too old", detail)
+    }
+
     pub fn unauthenticated() -> Self {
         let detail = "send `Authorization: Bearer <token>` with a token of the subscribing department";
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "No known token", detail)

@@ -50,7 +50,8 @@ impl Streaming {
     }
 
     async fn fill(&mut self) -> Result<(), Problem> {
-        let mut cursor = Cursor { view: self.reading.grant.view.clone(), next: self.reading.position.clone() };
+        let (view, since) = (self.reading.grant.view.clone(), self.reading.since);
+        let mut cursor = Cursor { view, since, next: self.reading.position.clone() };
         let records = self.api.next(&mut self.reading, SLICE).await?;
         let events = self.api.release(&self.reading.grant, &records).await?;
         for (record, event) in records.iter().zip(events) {

@@ -10,25 +10,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use freshet_core::Fault;
+use freshet_core::{ReceiptOutcome, Way};
 use freshet_kafka::OwnedRecord;
 use freshet_kafka::window::{self, Attempt, Deliver, Start, WindowEnd, WindowSettings};
 use freshet_runtime::CancellationToken;
 use http::{HeaderValue, header};
+use tokio::sync::Semaphore;
 
 use crate::Shared;
 use crate::config::WebhookConfig;
 use crate::event::{self, EventError, Schemas};
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics};
 use crate::receipts::{Gather, Receipts};
-use crate::secrets::SecretFile;
+use crate::secrets::{SecretFile, Stamp};
 use crate::subscription::Subscription;
 use address::{AddressPolicy, CheckedResolver, Refused, Target};
 use retry::{Backoff, Verdict, judge};
 use signature::Secrets;
 
+/// How long the rest of an answer may take whose status is known.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// How long a process that stops waits for the receipt of what a subscriber has just taken.
 const RECEIPT_GRACE: Duration = Duration::from_secs(5);
+
+/// Records in the window of one subscriber, beside those that are being posted: they wait for a receipt, a free place, or
+/// their key's turn. So many because two receipts are waited for, and a receipt takes longer than an answer.
+const WINDOW_RECORDS: usize = 1024;
+const WINDOW_BYTES: usize = 16 << 20;
 
 /// The consumer group of a grant. Its committed offsets are how far the subscriber is.
 pub fn group(grant: &str) -> String {
@@ -58,7 +68,8 @@ pub(crate) async fn run(
         group: group(&subscription.grant.id),
         topic: freshet_core::topics::view(&subscription.grant.view),
         start: Start::Earliest,
-        max_in_flight: shared.config.webhook.max_in_flight,
+        max_in_flight: shared.config.webhook.max_in_flight.max(WINDOW_RECORDS),
+        max_in_flight_bytes: WINDOW_BYTES,
     };
     window::run(&shared.connection, &settings, Arc::new(webhook), &shared.window_metrics, &subscription.stop).await
 }
@@ -84,6 +95,10 @@ pub(crate) struct Webhook {
     client: reqwest::Client,
     backoff: Backoff,
     gather: Gather,
+    /// Requests that may be open at once.
+    places: Semaphore,
+    secrets: Mutex<Option<(Stamp, Arc<Secrets>)>>,
+    counted: Counted,
     /// Set with the subscription's stop, and when one delivery parks: the others then wait for nothing more.
     halted: CancellationToken,
     /// Why, where one parked.
@@ -118,6 +133,8 @@ impl Webhook {
         let gather = parts.receipts.gather(subscription.grant.clone());
         let backoff = parts.config.backoff();
         let halted = subscription.stop.child_token();
+        let places = Semaphore::new(parts.config.max_in_flight);
+        let counted = parts.metrics.of(&subscription.grant.id, Way::Webhook);
         Ok(Self {
             parts,
             subscription,
@@ -126,6 +143,9 @@ impl Webhook {
             client,
             backoff,
             gather,
+            places,
+            secrets: Mutex::new(None),
+            counted,
             halted,
             parked: OnceLock::new(),
             not_before: Mutex::new(None),
@@ -133,8 +153,8 @@ impl Webhook {
     }
 
     /// One POST. Everything that can change between attempts (secret, time stamp, address) is taken anew.
-    async fn attempt(&self, id: &str, body: &[u8]) -> Tried {
-        let secrets = match self.secrets().await {
+    async fn attempt(&self, id: &str, body: &Bytes) -> Tried {
+        let secrets = match self.secrets() {
             Ok(secrets) => secrets,
             Err(reason) => return Tried::Retry { kind: "secret", reason, not_before: None },
         };
@@ -153,7 +173,7 @@ impl Webhook {
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", secrets.sign(id, timestamp, body))
-            .body(body.to_vec());
+            .body(body.clone());
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return failed(&error),
@@ -161,7 +181,7 @@ impl Webhook {
         let status = response.status().as_u16();
         let retry_after =
             response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        self.drain(response).await;
+        let _ = tokio::time::timeout(DRAIN_LIMIT, self.drain(response)).await;
         match judge(status, retry_after.as_deref(), now) {
             Verdict::Delivered => Tried::Delivered,
             Verdict::Gone => Tried::Park { kind: "gone", reason: "the subscriber answered 410 Gone".to_owned() },
@@ -171,9 +191,22 @@ impl Webhook {
         }
     }
 
-    async fn secrets(&self) -> Result<Secrets, String> {
-        let text = self.parts.secret.read().await.map_err(|error| error.to_string())?;
-        Secrets::parse(&text).map_err(|error| format!("secret file {}: {error}", self.parts.secret.path().display()))
+    /// As the file is now. It is read again only when it has changed.
+    fn secrets(&self) -> Result<Arc<Secrets>, String> {
+        let stamp = self.parts.secret.stamp();
+        let mut kept = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, secrets)) = &*kept
+            && *of == stamp
+            && stamp.is_present()
+        {
+            return Ok(Arc::clone(secrets));
+        }
+        let text = self.parts.secret.read().map_err(|error| error.to_string())?;
+        let secrets = Secrets::parse(&text)
+            .map_err(|error| format!("secret file {}: {error}", self.parts.secret.path().display()))?;
+        let secrets = Arc::new(secrets);
+        *kept = Some((stamp, Arc::clone(&secrets)));
+        Ok(secrets)
     }
 
     /// Reads a small body to its end, so that the connection can be used again; gives up on a large one.
@@ -207,11 +240,11 @@ impl Webhook {
         }
     }
 
-    async fn body(&self, record: &OwnedRecord) -> Result<Vec<u8>, Tried> {
+    fn body(&self, record: &OwnedRecord) -> Result<Bytes, Tried> {
         match self.parts.schemas.cloudevent(record) {
-            Ok(event) => {
-                serde_json::to_vec(&event).map_err(|error| Tried::Park { kind: "event", reason: error.to_string() })
-            }
+            Ok(event) => serde_json::to_vec(&event)
+                .map(Bytes::from)
+                .map_err(|error| Tried::Park { kind: "event", reason: error.to_string() }),
             Err(error @ EventError::SchemaUnknown(_)) => {
                 Err(Tried::Retry { kind: "schema", reason: error.to_string(), not_before: None })
             }
@@ -230,15 +263,35 @@ impl Webhook {
         let id = event::delivery_id(&self.subscription.grant.view, record);
         let give_up_after = Duration::from_millis(self.parts.config.give_up_after_ms);
         let mut failing_since: Option<Instant> = None;
+        let mut body = None;
         for attempt in 0_u32.. {
             // A process that stops finishes the attempt under way, but begins no other.
             if halted.run_until_cancelled(self.wait_for_turn()).await.is_none() || halted.is_cancelled() {
                 return self.stopped();
             }
-            let tried = match self.body(record).await {
-                Ok(body) => {
+            let made = match &body {
+                Some(body) => Ok(Bytes::clone(body)),
+                None => self.body(record),
+            };
+            let tried = match made {
+                Ok(made) => {
+                    // Before the first byte leaves: whatever dies after this, the trail has the disclosure (P8).
+                    if body.is_none() {
+                        let released = self.gather.confirm(record, ReceiptOutcome::Released);
+                        if !matches!(halted.run_until_cancelled(released).await, Some(Ok(()))) {
+                            return self.stopped();
+                        }
+                    }
+                    let made = body.insert(made);
+                    let Some(Ok(_place)) = halted.run_until_cancelled(self.places.acquire()).await else {
+                        return self.stopped();
+                    };
+                    // The subscriber may have asked for a pause while this one waited.
+                    if halted.run_until_cancelled(self.wait_for_turn()).await.is_none() || halted.is_cancelled() {
+                        return self.stopped();
+                    }
                     let before = exposed.swap(true, Ordering::Relaxed);
-                    let tried = self.attempt(&id, &body).await;
+                    let tried = self.attempt(&id, made).await;
                     if !before && !tried.reached_the_subscriber() {
                         exposed.store(false, Ordering::Relaxed);
                     }
@@ -270,17 +323,17 @@ impl Webhook {
             if halted.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 return self.stopped();
             }
-            self.parts.metrics.retries.with_label_values(&[grant]).inc();
+            self.counted.retries.inc();
         }
         let confirmed = tokio::select! {
-            confirmed = self.gather.confirm(record) => confirmed.is_ok(),
+            confirmed = self.gather.confirm(record, ReceiptOutcome::Delivered) => confirmed.is_ok(),
             () = async { halted.cancelled().await; tokio::time::sleep(RECEIPT_GRACE).await } => false,
         };
         if !confirmed {
             return self.stopped();
         }
         self.subscription.running();
-        self.parts.metrics.delivered(grant, "webhook", event::published_at(record));
+        self.counted.delivered(event::published_at(record));
         Attempt::Delivered
     }
 }
@@ -340,5 +393,7 @@ fn failed(error: &reqwest::Error) -> Tried {
     Tried::Retry { kind, reason: format!("no answer ({kind}): {innermost}"), not_before: None }
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -90,7 +90,9 @@ impl World {
     }
 
     pub fn secret(&self, name: &str, content: &str) {
-        std::fs::write(self.folder.path().join("secrets").join(name), content).expect("written");
+        let path = self.folder.path().join("secrets").join(name);
+        std::fs::write(&path, content).expect("written");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("private");
     }
 
     pub async fn grant(&mut self, id: &str, delivery: Delivery) {

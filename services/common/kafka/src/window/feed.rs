@@ -21,8 +21,11 @@ const POLL: Duration = Duration::from_millis(50);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the window may take to finish what runs when its partitions are taken away.
 const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(20);
-/// Records kept here while the window is full. Beyond that the partitions are paused.
-const KEPT_RECORDS: usize = 1_000;
+/// Between two looks whether the window has room again.
+const ROOM_STEP: Duration = Duration::from_millis(1);
+/// A window that is full for longer pauses its partitions. Not sooner: the client throws away what it has fetched of a
+/// partition that pauses, and fetches it again. Meanwhile nobody polls, so a rebalance waits for at most this long.
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
 
 /// What the thread tells the window beside records.
 pub(super) enum Control {
@@ -62,7 +65,9 @@ pub(super) struct Feed {
     /// Set when the window has finished: commit and leave.
     finished: CancellationToken,
     epoch: u64,
+    /// What the window had no room for: one record, and after a pause what the client had at hand.
     kept: VecDeque<(Ticket, OwnedRecord)>,
+    full_since: Option<Instant>,
     flow: Flow,
     committed: BTreeMap<i32, i64>,
 }
@@ -101,6 +106,7 @@ impl Feed {
             finished: links.finished,
             epoch: 0,
             kept: VecDeque::new(),
+            full_since: None,
             flow: Flow::Reading,
             committed: BTreeMap::new(),
         })
@@ -137,6 +143,7 @@ impl Feed {
                     let (positions, _) = self.member.positions(&partitions, self.settings.start)?;
                     self.epoch += 1;
                     self.member.begin(&positions)?;
+                    self.set_flow(Flow::Reading)?;
                     self.metrics.rebalances.inc();
                     // A position that nobody committed yet is committed now, so that it stays where it is.
                     self.committed = positions.iter().map(|at| (at.partition, -1)).collect();
@@ -147,6 +154,7 @@ impl Feed {
                     let committable = self.hand_back();
                     self.commit(committable);
                     self.kept.clear();
+                    self.full_since = None;
                     self.flow = Flow::Reading;
                     self.member.end()?;
                 }
@@ -154,6 +162,10 @@ impl Feed {
             self.member.done();
         }
         self.hand_over()?;
+        if !self.kept.is_empty() && self.flow == Flow::Reading {
+            std::thread::sleep(ROOM_STEP);
+            return Ok(());
+        }
         match self.member.consumer().poll(if self.kept.is_empty() { POLL } else { Duration::from_millis(2) }) {
             Some(Ok(message)) => {
                 let record = OwnedRecord::from_message(&message);
@@ -180,8 +192,8 @@ impl Feed {
         }
     }
 
-    /// Moves records to the window as far as it has room. The consumer is polled on in any case, so that the group does
-    /// not lose this member over a slow subscriber.
+    /// Moves records to the window as far as it has room. Where it has none for long, the partitions are paused and the
+    /// consumer is polled on, so that the group does not lose this member over a slow subscriber.
     fn hand_over(&mut self) -> Result<(), Fault> {
         while let Some(next) = self.kept.pop_front() {
             match self.records.try_send(next) {
@@ -194,21 +206,28 @@ impl Feed {
                 Err(mpsc::error::TrySendError::Closed(_)) => return Ok(()),
             }
         }
-        let wanted = match self.flow {
-            Flow::Reading if self.kept.len() >= KEPT_RECORDS => Flow::Paused,
-            Flow::Paused if self.kept.is_empty() => Flow::Reading,
-            same => same,
+        self.full_since = if self.kept.is_empty() { None } else { Some(self.full_since.unwrap_or_else(Instant::now)) };
+        let wanted = match self.full_since {
+            Some(since) if since.elapsed() >= PAUSE_AFTER => Flow::Paused,
+            Some(_) => self.flow,
+            None => Flow::Reading,
         };
         if wanted != self.flow {
-            self.flow = wanted;
-            let consumer = self.member.consumer();
-            let all = consumer.assignment().map_err(|error| Fault::retry("list the assigned partitions", error))?;
-            match wanted {
-                Flow::Paused => consumer.pause(&all),
-                Flow::Reading => consumer.resume(&all),
-            }
-            .map_err(|error| Fault::retry("pause or resume", error))?;
+            self.set_flow(wanted)?;
         }
+        Ok(())
+    }
+
+    /// Also for partitions that have just been assigned: a pause may outlive the assignment in which it was asked for.
+    fn set_flow(&mut self, wanted: Flow) -> Result<(), Fault> {
+        let consumer = self.member.consumer();
+        let all = consumer.assignment().map_err(|error| Fault::retry("list the assigned partitions", error))?;
+        match wanted {
+            Flow::Paused => consumer.pause(&all),
+            Flow::Reading => consumer.resume(&all),
+        }
+        .map_err(|error| Fault::retry("pause or resume", error))?;
+        self.flow = wanted;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ pub(super) struct InFlight<R> {
     epoch: u64,
     lanes: BTreeMap<i32, Lane<R>>,
     count: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -35,6 +36,7 @@ struct Lane<R> {
 #[derive(Debug)]
 struct Slot<R> {
     offset: i64,
+    bytes: usize,
     key: Key,
     state: State<R>,
 }
@@ -55,7 +57,7 @@ impl<R> Default for Lane<R> {
 
 impl<R> InFlight<R> {
     pub(super) fn new() -> Self {
-        Self { epoch: 0, lanes: BTreeMap::new(), count: 0 }
+        Self { epoch: 0, lanes: BTreeMap::new(), count: 0, bytes: 0 }
     }
 
     /// Records that are running, waiting, or delivered behind one that is not.
@@ -63,17 +65,22 @@ impl<R> InFlight<R> {
         self.count
     }
 
+    /// The size of these records.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Forgets everything of assignments up to `epoch` and returns what of it may be committed.
     pub(super) fn close(&mut self, epoch: u64) -> BTreeMap<i32, i64> {
         let committable = self.committable();
         self.lanes.clear();
-        self.count = 0;
+        (self.count, self.bytes) = (0, 0);
         self.epoch = epoch + 1;
         committable
     }
 
-    /// Takes the next record of its partition. Returns it with its ticket if it may start now.
-    pub(super) fn admit(&mut self, ticket: Ticket, key: Key, record: R) -> Option<(Ticket, R)> {
+    /// Takes the next record, of so many bytes, of its partition. Returns it with its ticket if it may start now.
+    pub(super) fn admit(&mut self, ticket: Ticket, key: Key, (record, bytes): (R, usize)) -> Option<(Ticket, R)> {
         if ticket.epoch < self.epoch {
             return None;
         }
@@ -89,8 +96,9 @@ impl<R> InFlight<R> {
         let first = same_key.len() == 1;
         let (state, started) =
             if first { (State::Running, Some((ticket, record))) } else { (State::Waiting(record), None) };
-        lane.queue.push_back(Slot { offset: ticket.offset, key, state });
+        lane.queue.push_back(Slot { offset: ticket.offset, bytes, key, state });
         self.count += 1;
+        self.bytes += bytes;
         started
     }
 
@@ -112,6 +120,7 @@ impl<R> InFlight<R> {
             && matches!(head.state, State::Delivered)
         {
             lane.committable = Some(head.offset + 1);
+            self.bytes -= head.bytes;
             lane.queue.pop_front();
             self.count -= 1;
         }
@@ -244,7 +253,7 @@ mod tests {
                         *next = offset + 1;
                         model.undelivered.insert((partition, offset));
                         let ticket = Ticket { epoch: model.epoch, partition, offset };
-                        let started = model.window.admit(ticket, Some(vec![key]), key);
+                        let started = model.window.admit(ticket, Some(vec![key]), (key, 7));
                         model.start(started);
                     }
                     Step::Deliver(index) => model.deliver(index),
@@ -257,7 +266,7 @@ mod tests {
                 model.check();
             }
             prop_assert!(model.undelivered.is_empty(), "never started: {:?}", model.undelivered);
-            prop_assert_eq!(model.window.len(), 0);
+            prop_assert_eq!((model.window.len(), model.window.bytes()), (0, 0));
         }
     }
 
@@ -265,9 +274,9 @@ mod tests {
     fn a_record_that_was_read_twice_is_taken_once() {
         let mut window = InFlight::new();
         let ticket = Ticket { epoch: 0, partition: 0, offset: 5 };
-        assert!(window.admit(ticket, None, ()).is_some());
-        assert!(window.admit(ticket, None, ()).is_none());
-        assert!(window.admit(Ticket { epoch: 0, ..ticket }, None, ()).is_none());
+        assert!(window.admit(ticket, None, ((), 1)).is_some());
+        assert!(window.admit(ticket, None, ((), 1)).is_none());
+        assert!(window.admit(Ticket { epoch: 0, ..ticket }, None, ((), 1)).is_none());
         assert!(window.delivered(ticket).is_none());
         assert_eq!(window.committable(), [(0, 6)].into());
         assert!(window.delivered(ticket).is_none());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freshet_core::Fault;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,9 @@ use in_flight::{InFlight, Ticket};
 /// How long deliveries that run may take to end when the window stops, parks or gives its partitions back. Those that
 /// take longer are dropped and done again by whoever has the partition next.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Records between the thread and the window. Few, because they come on top of those in flight.
+const CHANNEL: usize = 64;
 
 /// What became of one delivery, after all its retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct WindowSettings {
     /// Records at the same time, over all partitions: running, waiting for their key's turn, or delivered behind one
     /// that is not. Records of one key never run at once.
     pub max_in_flight: usize,
+    /// Bytes of these records (keys, values, headers) beyond which no further one is taken.
+    pub max_in_flight_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,7 +77,7 @@ pub async fn run<D: Deliver>(
     metrics: &WindowMetrics,
     stop: &CancellationToken,
 ) -> Result<WindowEnd, Fault> {
-    let (records_in, records) = mpsc::channel(settings.max_in_flight.max(1));
+    let (records_in, records) = mpsc::channel(CHANNEL);
     let (control_in, control) = mpsc::unbounded_channel();
     let (shared, finished) = (Arc::new(Shared::default()), CancellationToken::new());
     // A caller that drops this future ends the thread with it.
@@ -80,9 +85,18 @@ pub async fn run<D: Deliver>(
     let links =
         Links { records: records_in, control: control_in, shared: Arc::clone(&shared), finished: finished.clone() };
     let (connection, settings, thread_metrics) = (connection.clone(), settings.clone(), metrics.clone());
-    let max_in_flight = settings.max_in_flight.max(1);
-    let thread =
-        tokio::task::spawn_blocking(move || Feed::new(&connection, &settings, &thread_metrics, links).map(Feed::run));
+    let most = (settings.max_in_flight.max(1), settings.max_in_flight_bytes.max(1));
+    let (ended, thread_ended) = oneshot::channel();
+    // A thread of its own, not one of the runtime's for blocking work: those are limited, a window keeps its thread for
+    // good, and with as many windows as threads whatever else must block (names, files) would wait for ever.
+    std::thread::Builder::new()
+        .name("window".to_owned())
+        .spawn(move || {
+            let end = Feed::new(&connection, &settings, &thread_metrics, links).map(Feed::run);
+            // Nobody listens where the caller was dropped.
+            let _ = ended.send(end);
+        })
+        .map_err(|error| Fault::retry("start the window's thread", error))?;
     let mut window = Window {
         deliver,
         metrics: metrics.clone(),
@@ -92,15 +106,16 @@ pub async fn run<D: Deliver>(
         in_flight: InFlight::new(),
         running: JoinSet::new(),
         parked: None,
-        max_in_flight,
+        most,
     };
     let end = window.run(stop).await;
     window.finish(window.in_flight.epoch()).await;
     metrics.in_flight.sub(window.in_flight.len() as i64);
-    let Window { parked, .. } = window;
+    let parked = window.parked.take();
+    // With the window goes its end of the channels: a thread that waits for an answer about revoked partitions gets none.
+    drop(window);
     finished.cancel();
-    let thread = thread.await.map_err(|error| Fault::fatal("run the window's thread", error))?;
-    thread?;
+    thread_ended.await.map_err(|_| Fault::fatal("run the window's thread", "it panicked"))??;
     match (end?, parked) {
         // A delivery that parked while the window was stopping is no different: all is kept.
         (WindowEnd::Stopped, Some(reason)) | (WindowEnd::Parked { reason }, _) => Ok(WindowEnd::Parked { reason }),
@@ -118,7 +133,8 @@ struct Window<D> {
     running: JoinSet<(Ticket, Attempt)>,
     /// Set once; nothing starts after it.
     parked: Option<String>,
-    max_in_flight: usize,
+    /// Records, and their bytes.
+    most: (usize, usize),
 }
 
 impl<D: Deliver> Window<D> {
@@ -127,7 +143,7 @@ impl<D: Deliver> Window<D> {
             if let Some(reason) = self.parked.clone() {
                 return Ok(WindowEnd::Parked { reason });
             }
-            let has_room = self.in_flight.len() < self.max_in_flight;
+            let has_room = self.in_flight.len() < self.most.0 && self.in_flight.bytes() < self.most.1;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(WindowEnd::Stopped),
@@ -152,7 +168,8 @@ impl<D: Deliver> Window<D> {
 
     fn admit(&mut self, ticket: Ticket, record: OwnedRecord) {
         let before = self.in_flight.len() as i64;
-        let started = self.in_flight.admit(ticket, record.key.clone(), record);
+        let (key, bytes) = (record.key.clone(), record.size_bytes());
+        let started = self.in_flight.admit(ticket, key, (record, bytes));
         self.metrics.in_flight.add(self.in_flight.len() as i64 - before);
         if let Some(next) = started {
             self.start(next);

@@ -70,6 +70,7 @@ impl Running {
             topic: topic.to_owned(),
             start: Start::Earliest,
             max_in_flight: 64,
+            max_in_flight_bytes: 1 << 20,
         };
         let (stop, subscriber) = (CancellationToken::new(), Arc::clone(subscriber));
         let token = stop.clone();
