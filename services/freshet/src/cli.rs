@@ -235,6 +235,9 @@ pub struct BenchArguments {
     /// Measure only this: validator, router, fanout or latency; may be given several times
     #[arg(long, value_name = "PART")]
     pub only: Vec<String>,
+    /// A folder with a Kafka Streams program for the same work, run beside us (docs/performance.md)
+    #[arg(long, value_name = "DIR")]
+    pub kafka_streams: Option<PathBuf>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -38,6 +38,7 @@ pub struct Cluster {
     pub connection: Connection,
     pub catalog: Catalog,
     pub schema_id: u32,
+    input: TopicSpec,
     pub runtime: tokio::runtime::Runtime,
     // Dropped last: the broker ends when everything that talks to it has ended.
     _folder: tempfile::TempDir,
@@ -51,11 +52,11 @@ impl Cluster {
         settings.heap = "1g".to_owned();
         let broker = Broker::start(settings)?;
         let connection = Connection { bootstrap_servers: broker.bootstrap(), ..Connection::default() };
-        let catalog = apply(&connection, folder.path())?;
+        let (catalog, input) = apply(&connection, folder.path())?;
         let schema_id = catalog.datasets.get("licence").and_then(|dataset| dataset.latest_schema_id());
         let schema_id = schema_id.context("the licence dataset has no schema")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        Ok(Self { connection, catalog, schema_id, runtime, _folder: folder, _broker: broker })
+        Ok(Self { connection, catalog, schema_id, input, runtime, _folder: folder, _broker: broker })
     }
 
     /// Publishes licences with their headers, as a department would.
@@ -91,13 +92,18 @@ impl Cluster {
         Ok(catalog::write(&self.connection, &[entry], &[])?)
     }
 
+    /// A topic with the partitions and settings of the one that departments publish to.
+    pub fn topic_like_the_input(&self, name: &str) -> TopicSpec {
+        TopicSpec { name: name.to_owned(), ..self.input.clone() }
+    }
+
     pub fn view_of(&self, grant: &str) -> anyhow::Result<String> {
         let grant = self.catalog.grants.get(grant).with_context(|| format!("no grant {grant}"))?;
         Ok(grant.view.clone())
     }
 }
 
-fn apply(connection: &Connection, folder: &std::path::Path) -> anyhow::Result<Catalog> {
+fn apply(connection: &Connection, folder: &std::path::Path) -> anyhow::Result<(Catalog, TopicSpec)> {
     let directory = folder.join("catalogue");
     for (name, text) in FILES {
         let path = directory.join(name);
@@ -114,7 +120,7 @@ fn apply(connection: &Connection, folder: &std::path::Path) -> anyhow::Result<Ca
     topics.extend(LIMIT_TOPICS.iter().map(|name| TopicSpec { name: (*name).to_owned(), ..model.clone() }));
     admin::ensure_topics(connection, &topics)?;
     catalog::write(connection, &changes.puts(), &changes.removals())?;
-    Ok(changes.after().clone())
+    Ok((changes.after().clone(), model))
 }
 
 /// A service under measurement.

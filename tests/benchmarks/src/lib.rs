@@ -8,7 +8,10 @@ mod hops;
 mod latency;
 pub mod licence;
 mod measure;
+mod peer;
 mod report;
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -22,6 +25,8 @@ pub struct Options {
     pub json: bool,
     /// The names of the parts to run ([`PARTS`]); empty: all.
     pub only: Vec<String>,
+    /// A folder with a Kafka Streams program for the same work (`peer.rs` says what it is asked).
+    pub kafka_streams: Option<PathBuf>,
 }
 
 /// What can be measured alone. The router reads what the validator wrote, so it brings the validator with it.
@@ -88,6 +93,15 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             eprintln!("latency at {rate} events/s");
             report.latency.extend(latency::run(&cluster, rate, seconds)?);
         }
+    }
+    if let Some(directory) = &options.kafka_streams {
+        eprintln!("Kafka Streams");
+        let peers = peer::kafka_streams(&cluster, directory, turns.records)?;
+        for (what, peer) in ["validator", "router, three views"].into_iter().zip(&peers) {
+            let own = report.rows.iter().find(|row| row.what == what);
+            report.comparisons.extend(own.and_then(|own| peer::compare(own, peer)));
+        }
+        report.rows.extend(peers);
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::peer::Comparison;
 use crate::{LatencyRow, Row};
 
 #[derive(Debug, Clone, Serialize)]
@@ -11,12 +12,13 @@ pub struct Report {
     pub machine: String,
     pub records: u64,
     pub rows: Vec<Row>,
+    pub comparisons: Vec<Comparison>,
     pub latency: Vec<LatencyRow>,
 }
 
 impl Report {
     pub fn new(records: u64) -> Self {
-        Self { machine: machine(), records, rows: Vec::new(), latency: Vec::new() }
+        Self { machine: machine(), records, rows: Vec::new(), comparisons: Vec::new(), latency: Vec::new() }
     }
 }
 
@@ -54,6 +56,15 @@ impl fmt::Display for Report {
                     row.what
                 )?;
             }
+        }
+        for Comparison { what, events_per_second, cpu_per_event, peak_memory } in &self.comparisons {
+            writeln!(
+                f,
+                "\n{what}: events/s {events_per_second:.2}, CPU an event {cpu_per_event:.2}, memory {peak_memory:.2}"
+            )?;
+        }
+        if self.latency.is_empty() {
+            return Ok(());
         }
         writeln!(f, "\n| Latency, publish → read_committed subscriber | events/s | p50 ms | p99 ms |")?;
         writeln!(f, "|---|---|---|---|")?;

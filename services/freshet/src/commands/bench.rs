@@ -9,7 +9,7 @@ pub fn run(globals: &Globals, arguments: BenchArguments) -> anyhow::Result<Exit>
     let quiet = [("log.level".to_owned(), "warn".to_owned())];
     settings::load(globals, &quiet)?.value.start_log()?;
     let json = globals.output == OutputForm::Json;
-    let BenchArguments { quick, only } = arguments;
-    freshet_benchmarks::run(&freshet_benchmarks::Options { quick, json, only })?;
+    let BenchArguments { quick, only, kafka_streams } = arguments;
+    freshet_benchmarks::run(&freshet_benchmarks::Options { quick, json, only, kafka_streams })?;
     Ok(Exit::Done)
 }
