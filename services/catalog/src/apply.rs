@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use freshet_catalog_model::access::{self, AccessChange};
 use freshet_catalog_model::compiled::{CompiledDataset, CompiledView};
 use freshet_catalog_model::{Catalog, ChangeSet, Diagnostic, SourceCatalog, plan, yaml};
-use freshet_kafka::{Connection, admin, catalog};
+use freshet_kafka::{Connection, acl, admin, catalog};
 use freshet_mapping::{Mapper, MapperError};
 use serde::{Serialize, Serializer};
 
@@ -20,10 +21,20 @@ pub fn validate(dir: &Path) -> Result<SourceCatalog, Error> {
     Ok(source)
 }
 
-/// What an apply would change.
+/// What an apply would change in the catalogue.
 pub fn diff(connection: &Connection, dir: &Path) -> Result<ChangeSet, Error> {
+    Ok(differences(connection, dir)?.0)
+}
+
+/// What an apply would change in the catalogue, and in what departments may do on Kafka itself: None where the cluster has
+/// no authorizer.
+pub fn differences(connection: &Connection, dir: &Path) -> Result<(ChangeSet, Option<AccessChange>), Error> {
     let source = yaml::load(dir).map_err(Error::Refused)?;
-    plan(&source, &catalog::read_once(connection)?)
+    let current = catalog::read_once(connection)?;
+    let changes = plan(&source, &current)?;
+    let today = jiff::Zoned::now().date();
+    let access = acl::describe(connection)?.map(|has| access::change(&current, changes.after(), today, &has));
+    Ok((changes, access))
 }
 
 /// The difference, which every service can work with: what only the compilers can refuse is refused here, not by a
@@ -63,10 +74,14 @@ fn plan(source: &SourceCatalog, current: &Catalog) -> Result<ChangeSet, Error> {
 /// # Errors
 /// [`Error::Refused`] before anything was changed. Topics that were made before a later error stay, and do no harm.
 pub fn apply(connection: &Connection, dir: &Path, dry_run: bool) -> Result<Report, Error> {
-    let changes = diff(connection, dir)?;
-    let mut report = Report { changes, dry_run, created: Vec::new(), altered: Vec::new() };
+    let (changes, access) = differences(connection, dir)?;
+    let mut report = Report { changes, access, dry_run, created: Vec::new(), altered: Vec::new() };
     if dry_run {
         return Ok(report);
+    }
+    // What is taken away goes first: were the rest to fail, nobody may do more than before.
+    if let Some(access) = &report.access {
+        acl::delete(connection, &access.remove)?;
     }
     // Also where nothing changes: a topic that somebody deleted or altered by hand is mended.
     let ensured = admin::ensure_topics(connection, &report.changes.topics())?;
@@ -76,6 +91,9 @@ pub fn apply(connection: &Connection, dir: &Path, dry_run: bool) -> Result<Repor
     report.altered.sort();
     report.altered.dedup();
     catalog::write(connection, &report.changes.puts(), &report.changes.removals())?;
+    if let Some(access) = &report.access {
+        acl::create(connection, &access.add)?;
+    }
     Ok(report)
 }
 
@@ -84,6 +102,8 @@ pub fn apply(connection: &Connection, dir: &Path, dry_run: bool) -> Result<Repor
 pub struct Report {
     #[serde(serialize_with = "as_lines")]
     pub changes: ChangeSet,
+    /// None where the cluster has no authorizer: everybody who reaches it may do everything.
+    pub access: Option<AccessChange>,
     pub dry_run: bool,
     /// Topics.
     pub created: Vec<String>,
@@ -97,8 +117,14 @@ fn as_lines<S: Serializer>(changes: &ChangeSet, serializer: S) -> Result<S::Ok, 
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.changes)?;
-        match (self.dry_run, self.changes.is_empty()) {
+        let access = self.access.as_ref().map(AccessChange::lines).unwrap_or_default();
+        if access.is_empty() || !self.changes.is_empty() {
+            write!(f, "{}", self.changes)?;
+        }
+        for line in &access {
+            writeln!(f, "{line}")?;
+        }
+        match (self.dry_run, self.changes.is_empty() && access.is_empty()) {
             (true, _) => writeln!(f, "Nothing was changed: this was a dry run."),
             (false, true) if self.created.is_empty() && self.altered.is_empty() => Ok(()),
             (false, _) => {

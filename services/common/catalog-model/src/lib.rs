@@ -2,6 +2,7 @@
 //! (JSON records of `freshet.catalog`) and what follows from it (which views exist, who may publish what). Independent of
 //! Kafka and of any service.
 
+pub mod access;
 pub mod catalog;
 mod check;
 pub mod compiled;

@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::Plain;
+use crate::reason::explain;
 use crate::{Connection, Error, settings};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -182,7 +183,9 @@ struct Cluster {
 
 impl Cluster {
     fn read(client: &AdminClient<Plain>) -> Result<Self, Error> {
-        let metadata = client.inner().fetch_metadata(None, TIMEOUT).map_err(Error::kafka("read the list of topics"))?;
+        let metadata = client.inner().fetch_metadata(None, TIMEOUT);
+        let metadata =
+            metadata.map_err(Error::kafka("read the list of topics")).map_err(|error| explain(client, error))?;
         let mut cluster = Self { partitions: BTreeMap::new(), leaderless: BTreeSet::new() };
         for topic in metadata.topics().iter().filter(|topic| topic.error().is_none()) {
             cluster.partitions.insert(topic.name().to_owned(), topic.partitions().len() as i32);
@@ -202,7 +205,8 @@ pub fn topics(connection: &Connection) -> Result<BTreeMap<String, i32>, Error> {
 /// True where the cluster answers within `timeout`.
 pub fn is_reachable(connection: &Connection, timeout: Duration) -> Result<(), Error> {
     let client = admin_client(connection)?;
-    client.inner().fetch_metadata(None, timeout).map(drop).map_err(Error::kafka("reach the cluster"))
+    let reached = client.inner().fetch_metadata(None, timeout).map(drop).map_err(Error::kafka("reach the cluster"));
+    reached.map_err(|error| explain(&client, error))
 }
 
 pub fn delete_topics(connection: &Connection, topics: &[&str]) -> Result<(), Error> {
@@ -317,6 +321,7 @@ fn missing(topic: &str) -> Error {
     Error::Topic { topic: topic.to_owned(), reason: "does not exist; has the catalogue been applied?".to_owned() }
 }
 
-fn admin_client(connection: &Connection) -> Result<AdminClient<Plain>, Error> {
-    settings::admin(connection, "admin")?.create_with_context(Plain).map_err(Error::kafka("create a client"))
+pub(crate) fn admin_client(connection: &Connection) -> Result<AdminClient<Plain>, Error> {
+    let config = settings::admin(connection, "admin")?;
+    config.create_with_context(Plain).map_err(Error::kafka("create a client"))
 }

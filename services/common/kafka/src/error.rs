@@ -21,6 +21,10 @@ pub enum Error {
     Catalog(#[from] freshet_catalog_model::catalog::EntryError),
     #[error("{doing}: no answer within {seconds} s; is the broker reachable?")]
     Timeout { doing: &'static str, seconds: u64 },
+    #[error("the cluster cannot be reached: {reason}")]
+    Unreachable { error: Box<Error>, reason: String },
+    #[error("access control lists {reason}")]
+    Acl { reason: String },
     #[error("{doing}: {reason}")]
     Thread { doing: &'static str, reason: String },
 }
@@ -35,11 +39,13 @@ impl Error {
         match self {
             Self::Kafka { source, .. } => classify(source),
             Self::Timeout { .. } => Exit::Retry,
+            Self::Unreachable { error, .. } => error.exit(),
             Self::Setting { .. }
             | Self::Secret { .. }
             | Self::Partitions { .. }
             | Self::Topic { .. }
             | Self::Catalog(_)
+            | Self::Acl { .. }
             | Self::Thread { .. } => Exit::Fatal,
         }
     }

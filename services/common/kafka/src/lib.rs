@@ -3,6 +3,7 @@
 //! writers around them. Independent of what the records mean: that is a [`freshet_core::Stage`]'s or a
 //! [`window::Deliver`]'s business.
 
+pub mod acl;
 pub mod admin;
 mod backoff;
 pub mod batches;
@@ -15,6 +16,7 @@ pub mod metrics;
 mod native;
 pub mod publisher;
 pub mod reader;
+mod reason;
 pub mod record;
 mod settings;
 pub mod transactional;

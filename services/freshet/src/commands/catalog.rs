@@ -10,28 +10,31 @@ use crate::exit::Exit;
 pub fn run(globals: &Globals, arguments: &CatalogArguments) -> anyhow::Result<Exit> {
     let result = match &arguments.action {
         CatalogAction::Validate { dir } => freshet_catalog::validate(dir).map(|source| print_valid(globals, &source)),
-        CatalogAction::Diff { dir } => freshet_catalog::diff(&client::connection(globals)?, dir).map(|changes| {
-            match globals.output {
-                OutputForm::Json => println!("{}", json!({ "changes": changes.lines() })),
-                OutputForm::Text => print!("{changes}"),
-            }
-            if changes.is_empty() { Exit::Done } else { Exit::Findings }
-        }),
-        CatalogAction::Apply { dir } => {
-            freshet_catalog::apply(&client::connection(globals)?, dir, false).map(|report| {
-                match globals.output {
-                    OutputForm::Json => println!("{}", json!(report)),
-                    OutputForm::Text => print!("{report}"),
-                }
-                Exit::Done
-            })
-        }
+        CatalogAction::Diff { dir } => freshet_catalog::apply(&client::connection(globals)?, dir, true)
+            .map(|report| print_report(globals, &report)),
+        CatalogAction::Apply { dir } => freshet_catalog::apply(&client::connection(globals)?, dir, false)
+            .map(|report| print_report(globals, &report)),
     };
     match result {
         Ok(exit) => Ok(exit),
         Err(freshet_catalog::Error::Refused(mistakes)) => Ok(print_mistakes(globals, &mistakes)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Exit 3 where a dry run finds differences.
+fn print_report(globals: &Globals, report: &freshet_catalog::Report) -> Exit {
+    match globals.output {
+        OutputForm::Json => println!("{}", json!(report)),
+        OutputForm::Text => print!("{report}"),
+    }
+    if report.access.is_none() {
+        eprintln!(
+            "note: the cluster has no authorizer, so no access is set: whoever reaches it may read and write every topic"
+        );
+    }
+    let is_same = report.changes.is_empty() && report.access.as_ref().is_none_or(|access| access.is_empty());
+    if report.dry_run && !is_same { Exit::Findings } else { Exit::Done }
 }
 
 fn print_mistakes(globals: &Globals, mistakes: &[Diagnostic]) -> Exit {

@@ -167,10 +167,11 @@ impl Cluster {
         let folder = self.folder(index);
         let log = folder.join("log");
         fs::create_dir_all(&log).map_err(io("making", &log))?;
-        for (name, text) in [
-            ("server.properties", properties::server(index, &self.ports, &self.settings.listeners, &folder)),
-            ("log4j2.properties", properties::log4j(&folder)),
-        ] {
+        let mut server = properties::server(index, &self.ports, &self.settings.listeners, &folder);
+        if let Some(secured) = &self.settings.secured {
+            server.push_str(&secured.properties(self.ports[index]));
+        }
+        for (name, text) in [("server.properties", server), ("log4j2.properties", properties::log4j(&folder))] {
             let path = folder.join(name);
             fs::write(&path, text).map_err(io("writing", &path))?;
         }

@@ -5,6 +5,7 @@ mod checks;
 mod cluster;
 mod jars;
 mod properties;
+mod secured;
 mod shared;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 pub use checks::Missing;
 use cluster::Cluster;
+pub use secured::Secured;
 
 /// A broker that is alive and does not answer: three of them on a busy machine with two cores take a minute and a half.
 const START_LIMIT: Duration = Duration::from_secs(240);
@@ -34,6 +36,8 @@ pub struct BrokerSettings {
     pub throwaway: bool,
     /// Listeners beside the usual one, for clients that reach the brokers by other addresses.
     pub listeners: Vec<Listener>,
+    /// A further listener with TLS and passwords, and an authorizer; for one broker.
+    pub secured: Option<Secured>,
 }
 
 /// One more listener of every broker. Clients that begin there are sent to its advertised ports: a proxy between them and
@@ -57,6 +61,7 @@ impl BrokerSettings {
             port_base: None,
             throwaway: false,
             listeners: Vec::new(),
+            secured: None,
         }
     }
 }

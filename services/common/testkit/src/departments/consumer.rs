@@ -40,7 +40,13 @@ impl std::fmt::Debug for Consumer {
 impl Consumer {
     /// Reads these topics from their beginning, or from where the group was.
     pub fn new(bootstrap: &str, group: &str, topics: &[&str]) -> Result<Self, KafkaError> {
-        let inner: BaseConsumer = ClientConfig::new()
+        Self::with(bootstrap, group, topics, &[])
+    }
+
+    /// `settings` are librdkafka's, over ours: how to log on, for instance.
+    pub fn with(bootstrap: &str, group: &str, topics: &[&str], settings: &[(&str, &str)]) -> Result<Self, KafkaError> {
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", bootstrap)
             .set("group.id", group)
             .set("isolation.level", "read_committed")
@@ -51,8 +57,11 @@ impl Consumer {
             .set("queued.max.messages.kbytes", "8192")
             // Whenever that much is queued, nothing is fetched for so long; a second as shipped.
             .set("fetch.queue.backoff.ms", "5")
-            .set_log_level(RDKafkaLogLevel::Error)
-            .create()?;
+            .set_log_level(RDKafkaLogLevel::Error);
+        for (name, value) in settings {
+            config.set(*name, *value);
+        }
+        let inner: BaseConsumer = config.create()?;
         inner.subscribe(topics)?;
         Ok(Self { inner })
     }
