@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context as _;
 use freshet_testkit::broker::Listener;
 
-use super::{BROKERS, INSTANCES, free_port};
+use super::{BROKERS, INSTANCES, hold_ports};
 use crate::proxy::{Condition, Link};
 
 /// The brokers' name among those who speak to brokers.
@@ -31,17 +32,21 @@ pub struct Network {
 
 impl Network {
     pub async fn start(database_port: u16, webhook_port: u16) -> anyhow::Result<Self> {
+        // Held until every proxy has its own, or the system would give one of them twice.
+        let held = hold_ports((INSTANCES.len() + 1) * BROKERS + INSTANCES.len())?;
+        let mut ports = held.iter();
+        let mut port = || anyhow::Ok(ports.next().context("too few ports")?.local_addr()?.port());
         let mut to_brokers = BTreeMap::new();
         for who in INSTANCES.into_iter().chain([BETWEEN_BROKERS]) {
             for broker in 0..BROKERS {
-                let port = free_port()?;
+                let port = port()?;
                 to_brokers.insert((who, broker), (port, Link::start(port).await?));
             }
         }
-        let (gateway_port, registry_port) = (free_port()?, free_port()?);
+        let (gateway_port, registry_port) = (port()?, port()?);
         let mut pull_ports = BTreeMap::new();
         for id in INSTANCES.iter().filter(|id| id.starts_with("fanout")) {
-            pull_ports.insert(*id, free_port()?);
+            pull_ports.insert(*id, port()?);
         }
         let others = BTreeMap::from([
             (GATEWAY, Link::start(gateway_port).await?),
