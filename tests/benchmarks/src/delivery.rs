@@ -15,6 +15,24 @@ use crate::cluster::{Cluster, Running};
 use crate::hops::row;
 use crate::measure::Stopwatch;
 
+/// Has the views filled with so many records at least, where neither the validator nor the router was measured before.
+pub fn fill(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
+    let validator = cluster.start_service(|connection, context| {
+        freshet_validator::run(freshet_validator::Config::default(), connection, context)
+    });
+    let router = cluster.start_service(|connection, context| {
+        freshet_router::run(freshet_router::Config::default(), connection, context)
+    });
+    let started = std::time::Instant::now();
+    while router.count("freshet_router_records_total")? < records {
+        validator.count("freshet_validator_records_total")?;
+        anyhow::ensure!(started.elapsed().as_secs() < 300, "the views are not filled after 5 minutes");
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+    validator.stop(&cluster.runtime)?;
+    router.stop(&cluster.runtime)
+}
+
 pub fn webhook(cluster: &Cluster, events: u64) -> anyhow::Result<Vec<Row>> {
     let receiver = Receiver::start(cluster)?;
     let secrets = tempfile::tempdir()?;

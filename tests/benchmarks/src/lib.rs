@@ -32,6 +32,17 @@ pub struct Options {
 /// What can be measured alone. The router reads what the validator wrote, so it brings the validator with it.
 pub const PARTS: &[&str] = &["validator", "router", "fanout", "latency"];
 
+/// The ways out alone: the shortest run that says something about them.
+pub fn ways_out() -> anyhow::Result<()> {
+    let cluster = cluster::Cluster::start()?;
+    cluster.load(50_000)?;
+    delivery::fill(&cluster, 40_000)?;
+    let mut report = Report::new(50_000);
+    report.rows.extend(delivery::webhook(&cluster, 10_000)?);
+    println!("{report}");
+    Ok(())
+}
+
 /// One measured thing beside its limit.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Row {
@@ -85,6 +96,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     if wanted("fanout") {
         eprintln!("fanout");
+        if !(wanted("validator") || wanted("router")) {
+            delivery::fill(&cluster, 50_000)?;
+        }
         report.rows.extend(delivery::webhook(&cluster, if options.quick { 3_000 } else { 10_000 })?);
     }
     if wanted("latency") {
