@@ -1,4 +1,4 @@
-use freshet_catalog_model::Delivery;
+use freshet_catalog_model::{Delivery, GrantStatus};
 use freshet_testkit::postgres::Server;
 use tokio_postgres::NoTls;
 
@@ -62,4 +62,48 @@ async fn a_database_gets_each_event_once_though_it_is_killed_in_the_middle() {
     let disclosed: std::collections::BTreeSet<String> =
         world.receipts("store").await.into_iter().flat_map(|receipt| receipt.events).collect();
     assert!(seen().await.iter().all(|id| disclosed.contains(id)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_table_delays_nobody_else_ends_with_its_grant_and_gets_everything_afterwards() {
+    let server = blocking(|| Server::start_private().expect("PostgreSQL: apt-get install postgresql")).await;
+    let url = server.url();
+    let mut world = World::new("locked").await;
+    world.secret("db", &url);
+    for (grant, table) in [("held", "held.permits"), ("free", "free.permits")] {
+        world.grant(grant, Delivery::Postgres { connection: "db".to_owned(), table: table.to_owned() }).await;
+    }
+    let fanout = world.start(|config| config.postgres.statement_timeout_ms = 500).await;
+    let rows = |table: &'static str| {
+        let url = url.clone();
+        async move {
+            let sql = format!("SELECT number || '-' || step FROM {table} ORDER BY 1");
+            ask(&url, &sql).await.unwrap_or_default()
+        }
+    };
+    world.publish(KEYS, 0..1).await;
+    for table in ["held.permits", "free.permits"] {
+        eventually(table, || async { rows(table).await == ids(KEYS, 0..1) }).await;
+    }
+
+    let (locker, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    locker.batch_execute("BEGIN; LOCK TABLE held.permits IN ACCESS EXCLUSIVE MODE").await.expect("locked");
+    world.publish(KEYS, 1..5).await;
+    eventually("the other has all", || async { rows("free.permits").await == ids(KEYS, 4..5) }).await;
+    eventually("it is retrying", || async { fanout.subscription("held").await["state"] == "retrying" }).await;
+
+    // P9 for a database: nothing of it may wait for the lock.
+    let began = std::time::Instant::now();
+    world.set_status("held", GrantStatus::Suspended).await;
+    eventually("it has ended", || async { fanout.metric("freshet_fanout_revocation_seconds", &[]) >= 1.0 }).await;
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    locker.batch_execute("COMMIT").await.expect("unlocked");
+    world.publish(KEYS, 5..6).await;
+    eventually("the other has that too", || async { rows("free.permits").await == ids(KEYS, 5..6) }).await;
+    assert_eq!(rows("held.permits").await, ids(KEYS, 0..1), "written after the grant was suspended");
+
+    world.set_status("held", GrantStatus::Active).await;
+    eventually("nothing is lost", || async { rows("held.permits").await == ids(KEYS, 5..6) }).await;
+    fanout.stop().await;
 }
