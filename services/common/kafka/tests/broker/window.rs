@@ -219,3 +219,68 @@ async fn instances_come_and_go_without_a_gap() {
     }
     assert_eq!(committed(&group, &topic).await, 2_000);
 }
+
+/// A subscriber that takes nothing until it is told to.
+#[derive(Default)]
+struct Gated {
+    open: std::sync::atomic::AtomicBool,
+    got: Mutex<std::collections::BTreeSet<u32>>,
+}
+
+impl Deliver for Gated {
+    async fn deliver(&self, record: &OwnedRecord) -> Attempt {
+        while !self.open.load(std::sync::atomic::Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let number = String::from_utf8(record.value.clone().unwrap()).unwrap().parse().unwrap();
+        self.got.lock().unwrap().insert(number);
+        Attempt::Delivered
+    }
+}
+
+fn start_gated(
+    topic: &str,
+    group: &str,
+    subscriber: &Arc<Gated>,
+    stop: &CancellationToken,
+) -> JoinHandle<Result<WindowEnd, Fault>> {
+    let settings = WindowSettings {
+        group: group.to_owned(),
+        topic: topic.to_owned(),
+        start: Start::Earliest,
+        max_in_flight: 16,
+        max_in_flight_bytes: 1 << 20,
+    };
+    let (subscriber, stop) = (Arc::clone(subscriber), stop.clone());
+    tokio::spawn(async move {
+        window::run(&connection(), &settings, subscriber, &WindowMetrics::unregistered(), &stop).await
+    })
+}
+
+/// A window keeps its thread for good, so it must not be one of the runtime's few for blocking work.
+#[test]
+fn windows_need_none_of_the_runtimes_threads_for_blocking_work() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let topic = topic("own-threads", &[]);
+    publish(&topic, 0..100);
+    let stop = CancellationToken::new();
+    let own: Vec<Arc<Gated>> = (0..3).map(|_| Arc::default()).collect();
+    let windows: Vec<_> = own
+        .iter()
+        .map(|one| {
+            one.open.store(true, std::sync::atomic::Ordering::SeqCst);
+            let _in_runtime = runtime.enter();
+            start_gated(&topic, &unique("own-threads-group"), one, &stop)
+        })
+        .collect();
+    eventually("each of three windows delivers", 60, || own.iter().all(|one| one.got.lock().unwrap().len() == 100));
+    stop.cancel();
+    for window in windows {
+        assert_eq!(runtime.block_on(window).unwrap().unwrap(), WindowEnd::Stopped);
+    }
+}
