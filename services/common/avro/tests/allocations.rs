@@ -1,5 +1,5 @@
-//! A good record costs no allocation: neither its check, nor its values, nor a condition, nor a view into a buffer that is
-//! large enough.
+//! A good record costs no allocation: neither its check, nor its values, nor the check of an identifier, nor a condition,
+//! nor a view into a buffer that is large enough.
 // A counting allocator is the only way to see an allocation, and `GlobalAlloc` is an unsafe trait. It forwards to the
 // system's allocator and touches no memory itself.
 #![allow(unsafe_code)]
@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use freshet_avro::predicate::Predicate;
 use freshet_avro::projection::{MaskKind, Projection};
 use freshet_avro::{Plan, Walk, json};
+use freshet_core::identifiers::uscc;
 
 struct Counting;
 
@@ -73,6 +74,7 @@ fn good_records_cost_no_allocation() {
             let _ = walk.value(&plan, slot, &bytes);
         }
         projection.project(&plan, &walk, &bytes, &mut out);
+        assert!(uscc::check("91350100M000100Y43").is_ok());
     });
     assert_eq!(count, 0);
     assert!(!out.is_empty());
