@@ -16,6 +16,8 @@ use super::{BrokerError, BrokerSettings, jars};
 use crate::supervised::{Ending, Supervised, end_orphans};
 
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+const FENCE_LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
 
 /// `cluster.json`: what a restart on the same folder must keep.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,6 +82,10 @@ impl Cluster {
     }
 
     pub(super) fn spawn_missing(&mut self) -> Result<(), BrokerError> {
+        let all_died = (0..self.nodes.len()).all(|index| !self.runs(index) && self.died(index));
+        if all_died {
+            self.fence_the_dead()?;
+        }
         for index in 0..self.nodes.len() {
             if self.nodes[index].as_mut().is_none_or(|node| node.ended().is_some()) {
                 self.nodes[index] = Some(self.spawn(index)?);
@@ -93,6 +99,48 @@ impl Cluster {
             self.nodes[index] = Some(self.spawn(index)?);
         }
         Ok(())
+    }
+
+    /// True where it has run and did not stop in good order; Kafka leaves a file behind where it did.
+    fn died(&self, index: usize) -> bool {
+        let data = self.folder(index).join("data");
+        data.join("__cluster_metadata-0").exists() && !data.join(".kafka_cleanshutdown").exists()
+    }
+
+    /// Lets the registrations of brokers that all were killed run out, before any of them starts again. A broker that starts
+    /// while it is still registered works at once as the leader that it was; then its old registration runs out, its
+    /// partitions have no leader, and the markers of a transaction that it ends in this moment are skipped for good
+    /// (`docs/decisions/0009-recovery.md`). The controllers alone take a moment for it; the brokers would have to wait for
+    /// the same, 9 s, before they may register again.
+    fn fence_the_dead(&self) -> Result<(), BrokerError> {
+        let begun: Vec<usize> = (0..self.ports.len()).map(|index| self.log(index).len()).collect();
+        let controllers: Vec<Supervised> = (0..self.ports.len())
+            .map(|index| self.spawn_as(index, "controller.properties"))
+            .collect::<Result<_, _>>()?;
+        let mut waited = Duration::ZERO;
+        let mut active = None;
+        while waited < FENCE_LIMIT {
+            let news: String =
+                begun.iter().enumerate().filter_map(|(i, from)| Some(self.log(i).get(*from..)?.to_owned())).collect();
+            if active.is_none() && news.contains("Becoming the active controller") {
+                active = Some(waited);
+            }
+            let fenced = news.matches("because its session has timed out").count();
+            // Some may have been fenced before they died; nothing tells of those.
+            if fenced >= begun.len() || active.is_some_and(|since| waited > since + 4 * properties::FENCE_AFTER) {
+                break;
+            }
+            std::thread::sleep(POLL);
+            waited += POLL;
+        }
+        for mut controller in controllers {
+            controller.stop();
+        }
+        Ok(())
+    }
+
+    fn log(&self, index: usize) -> String {
+        fs::read_to_string(self.log_file(index)).unwrap_or_default()
     }
 
     pub(super) fn runs(&mut self, index: usize) -> bool {
@@ -171,7 +219,11 @@ impl Cluster {
         if let Some(secured) = &self.settings.secured {
             server.push_str(&secured.properties(self.ports[index]));
         }
-        for (name, text) in [("server.properties", server), ("log4j2.properties", properties::log4j(&folder))] {
+        for (name, text) in [
+            ("server.properties", server),
+            ("controller.properties", properties::controller(index, &self.ports, &folder)),
+            ("log4j2.properties", properties::log4j(&folder)),
+        ] {
             let path = folder.join(name);
             fs::write(&path, text).map_err(io("writing", &path))?;
         }
@@ -207,11 +259,15 @@ impl Cluster {
     }
 
     fn spawn(&self, index: usize) -> Result<Supervised, BrokerError> {
+        self.spawn_as(index, "server.properties")
+    }
+
+    fn spawn_as(&self, index: usize, properties: &str) -> Result<Supervised, BrokerError> {
         let folder = self.folder(index);
         let console_path = folder.join("log/console.log");
         let console = File::create(&console_path).map_err(io("writing", &console_path))?;
         let errors = console.try_clone().map_err(io("writing", &console_path))?;
-        let properties = folder.join("server.properties");
+        let properties = folder.join(properties);
         let mut command = self.java(index, &self.settings.heap);
         command.arg("kafka.Kafka").arg(&properties).stdout(console).stderr(errors);
         let throwaway = self.settings.throwaway;

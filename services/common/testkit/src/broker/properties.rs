@@ -84,6 +84,35 @@ pub(super) fn server(index: usize, ports: &[Ports], more: &[Listener], folder: &
     text
 }
 
+/// How long after their controller is there dead brokers are fenced (`controller.properties`).
+pub(super) const FENCE_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// `controller.properties` of node `index`: the same node's controller on the same data, without its broker.
+pub(super) fn controller(index: usize, ports: &[Ports], folder: &Path) -> String {
+    let voters: Vec<String> = ports
+        .iter()
+        .enumerate()
+        .map(|(voter, ports)| format!("{}@127.0.0.1:{}", voter + 1, ports.controller))
+        .collect();
+    format!(
+        "# Written by freshet at every start.\n\
+         process.roles=controller\n\
+         node.id={}\n\
+         controller.quorum.voters={}\n\
+         controller.listener.names=CONTROLLER\n\
+         listeners=CONTROLLER://127.0.0.1:{}\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT\n\
+         log.dirs={}\n\
+         broker.heartbeat.interval.ms=300\n\
+         broker.session.timeout.ms={}\n",
+        index + 1,
+        voters.join(","),
+        ports[index].controller,
+        folder.join("data").display(),
+        FENCE_AFTER.as_millis()
+    )
+}
+
 /// `log4j2.properties`: one rolling file, warnings of the noisy parts only.
 pub(super) fn log4j(folder: &Path) -> String {
     let file = folder.join("log/server.log");
