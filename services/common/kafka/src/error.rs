@@ -89,9 +89,14 @@ pub fn classify(error: &KafkaError) -> Exit {
 }
 
 /// The exit of an error code. Every code that the loops can meet has its line; what is not listed is a bug of ours or of
-/// the cluster's setting-up (a malformed request, an unsupported version), and stops the service.
+/// the cluster's setting-up (a malformed request, an unsupported version), and stops the service. `docs/kafka-errors.md`
+/// is the same as a table.
 pub fn classify_code(code: Code) -> Exit {
-    match code {
+    listed(code).unwrap_or(Exit::Fatal)
+}
+
+fn listed(code: Code) -> Option<Exit> {
+    let exit = match code {
         // The cluster is away, busy, moving a leader or a coordinator, or slows us down.
         Code::BrokerTransportFailure
         | Code::AllBrokersDown
@@ -193,8 +198,10 @@ pub fn classify_code(code: Code) -> Exit {
         | Code::InconsistentGroupProtocol
         | Code::GroupMaxSizeReached
         | Code::InvalidConfig => Exit::Fatal,
-        _ => Exit::Fatal,
-    }
+        // The client's own enumeration may grow, so the compiler cannot hold this; the test with the table does.
+        _ => return None,
+    };
+    Some(exit)
 }
 
 /// True where another producer of the same transactional id has taken over, or the broker gave up our transaction. Both
@@ -208,6 +215,10 @@ pub(crate) fn is_fenced(error: &KafkaError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use rdkafka::types::RDKafkaRespErr;
+
     use super::*;
 
     #[test]
@@ -218,7 +229,11 @@ mod tests {
             (Code::RequestTimedOut, Exit::Retry),
             (Code::OperationTimedOut, Exit::Retry),
             (Code::CoordinatorLoadInProgress, Exit::Retry),
+            (Code::CoordinatorNotAvailable, Exit::Retry),
+            (Code::NotCoordinator, Exit::Retry),
+            (Code::ConcurrentTransactions, Exit::Retry),
             (Code::NotEnoughReplicas, Exit::Retry),
+            (Code::NotEnoughReplicasAfterAppend, Exit::Abort),
             (Code::ThrottlingQuotaExceeded, Exit::Retry),
             (Code::UnknownTopicOrPartition, Exit::Retry),
             (Code::UnstableOffsetCommit, Exit::Retry),
@@ -243,6 +258,28 @@ mod tests {
             assert_eq!(classify_code(code), expected, "{code:?}");
             assert_eq!(classify(&KafkaError::Global(code)), expected, "{code:?}");
         }
+    }
+
+    /// Every code that the client knows stands in the table, with the exit that it has here.
+    #[test]
+    fn the_table_is_what_the_loops_do() {
+        let known = (-300..200).filter_map(|number| RDKafkaRespErr::try_from(number).ok()).map(Code::from);
+        let mut rows: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for code in known {
+            let exit = match listed(code) {
+                Some(Exit::Retry) => "Retry",
+                Some(Exit::Abort) => "Abort",
+                Some(Exit::Fatal) => "Fatal",
+                None => "Fatal, not listed",
+            };
+            rows.entry(exit).or_default().insert(format!("`{code:?}`"));
+        }
+        let page = include_str!("../../../../docs/kafka-errors.md");
+        let rows = rows
+            .into_iter()
+            .map(|(exit, codes)| format!("| {exit} | {} |", codes.into_iter().collect::<Vec<_>>().join(" ")));
+        let missing: Vec<String> = rows.filter(|row| !page.lines().any(|line| line == row)).collect();
+        assert!(missing.is_empty(), "docs/kafka-errors.md lacks:\n{}", missing.join("\n"));
     }
 
     #[test]

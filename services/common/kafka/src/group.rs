@@ -15,6 +15,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::admin::{Offsets, TIMEOUT, Watermarks};
+use crate::client::Plain;
 use crate::window::Start;
 use crate::{Connection, Error, client, settings};
 
@@ -26,6 +27,9 @@ const QUIET: Duration = Duration::from_millis(50);
 const DISCARD_RECORDS_LIMIT: Duration = Duration::from_secs(1);
 /// The same where it is known that there is one.
 const DISCARD_LIMIT: Duration = Duration::from_secs(10);
+/// How long an open transaction of a predecessor is waited for: longer than one may stay open.
+const STABLE_TIMEOUT: Duration = Duration::from_secs(15);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the client counts its lag.
 const LAG_INTERVAL_MS: u32 = 2_000;
 
@@ -93,6 +97,8 @@ pub(crate) struct Member {
     /// `None` only while it is dropped.
     consumer: Option<BaseConsumer<Context>>,
     offsets: Offsets,
+    connection: Connection,
+    group: String,
 }
 
 impl Member {
@@ -102,7 +108,8 @@ impl Member {
             config.set("statistics.interval.ms", LAG_INTERVAL_MS.to_string());
         }
         let consumer = config.create_with_context(Context::default()).map_err(Error::kafka("create a consumer"))?;
-        Ok(Self { consumer: Some(consumer), offsets: Offsets::new(connection)? })
+        let group = kind.group().to_owned();
+        Ok(Self { consumer: Some(consumer), offsets: Offsets::new(connection)?, connection: connection.clone(), group })
     }
 
     pub(crate) fn consumer(&self) -> &BaseConsumer<Context> {
@@ -189,20 +196,43 @@ impl Member {
         if list.count() == 0 {
             return Ok(list);
         }
-        let deadline = Instant::now() + TIMEOUT;
+        let deadline = Instant::now() + STABLE_TIMEOUT;
         loop {
-            let failed = match self.consumer().committed_offsets(list.clone(), TIMEOUT) {
+            // The client itself asks again while the answer is UNSTABLE_OFFSET_COMMIT, and then tells a time-out.
+            let failed = match self.consumer().committed_offsets(list.clone(), STABLE_TIMEOUT) {
                 Ok(committed) => match committed.elements().iter().find_map(|element| element.error().err()) {
                     None => return Ok(committed),
                     Some(error) => error,
                 },
                 Err(error) => error,
             };
-            // Mostly UNSTABLE_OFFSET_COMMIT: markers of the predecessor's transaction are still being written.
             if Instant::now() > deadline {
-                return Err(Error::Kafka { doing: "find the committed offsets", source: failed }.into());
+                return Err(self.why_uncommitted(list, failed));
             }
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Tells a cluster that does not answer from one that has lost the end of a transaction, which no waiting mends.
+    fn why_uncommitted(&self, list: TopicPartitionList, failed: KafkaError) -> Fault {
+        let doing = "find the committed offsets";
+        let unstable =
+            settings::consumer(&self.connection, "offsets", settings::Consumer::Unstable { group: &self.group })
+                .and_then(|config| config.create_with_context(Plain).map_err(Error::kafka("create a client")))
+                .and_then(|client: BaseConsumer<Plain>| {
+                    client.committed_offsets(list, PROBE_TIMEOUT).map_err(Error::kafka(doing))
+                });
+        match unstable {
+            Err(_) => Error::Kafka { doing, source: failed }.into(),
+            Ok(_) => Fault::retry(
+                doing,
+                format!(
+                    "group {}: the offsets of an earlier transaction are neither committed nor aborted after {} s: the \
+                     brokers have lost its markers; docs/alerts/FreshetNoProgress.md says how to end it",
+                    self.group,
+                    STABLE_TIMEOUT.as_secs()
+                ),
+            ),
         }
     }
 

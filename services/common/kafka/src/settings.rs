@@ -56,8 +56,14 @@ pub(crate) fn may_be_set(key: &str) -> bool {
 
 /// Overridable. `retry.backoff.ms` and `fetch.wait.max.ms` are the two that latency rests on: a transaction that follows
 /// another closely is answered CONCURRENT_TRANSACTIONS and waits for the backoff (100 ms as shipped).
-const COMMON_DEFAULTS: &[(&str, &str)] =
-    &[("log_level", "4"), ("socket.keepalive.enable", "true"), ("topic.metadata.refresh.interval.ms", "5000")];
+const COMMON_DEFAULTS: &[(&str, &str)] = &[
+    ("log_level", "4"),
+    ("socket.keepalive.enable", "true"),
+    ("topic.metadata.refresh.interval.ms", "5000"),
+    // How long after a broker is back a client may still sit out its wait: 10 s as shipped, and a call may need several
+    // connections one after the other (`docs/decisions/0009-recovery.md`).
+    ("reconnect.backoff.max.ms", "1000"),
+];
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "16384"),
@@ -113,16 +119,26 @@ pub(crate) enum Consumer<'a> {
     Reader,
     /// Sees the end of a partition as the log has it, open transactions included. Reads no records.
     Watermarks,
+    /// Sees the offsets of a group as they are committed, whatever transaction is open on them. Reads no records.
+    Unstable { group: &'a str },
 }
 
 impl Consumer<'_> {
+    /// librdkafka wants a group's name even from a consumer that joins none.
+    pub(crate) fn group(&self) -> &str {
+        match self {
+            Self::Group { group } | Self::WindowGroup { group } | Self::Unstable { group } => group,
+            Self::Reader | Self::Watermarks => "freshet.reader",
+        }
+    }
+
     /// How long the broker holds a fetch that finds nothing. What it finds meanwhile it sends at once; but a partition
     /// that is assigned or goes on meanwhile waits for the answer, and an idle client asks again after it: fifty clients
     /// that ask every 5 ms keep a broker busy with nothing.
     fn fetch_wait_ms(self) -> &'static str {
         match self {
             Self::Group { .. } => "5",
-            Self::Reader | Self::Watermarks => "20",
+            Self::Reader | Self::Watermarks | Self::Unstable { .. } => "20",
             Self::WindowGroup { .. } => PATIENT_FETCH_WAIT_MS,
         }
     }
@@ -136,17 +152,15 @@ pub(crate) fn consumer(connection: &Connection, role: &str, kind: Consumer<'_>) 
     if !connection.extra.contains_key("fetch.wait.max.ms") {
         config.set("fetch.wait.max.ms", kind.fetch_wait_ms());
     }
+    config.set("group.id", kind.group());
     match kind {
-        Consumer::Group { group } | Consumer::WindowGroup { group } => {
-            config.set("group.id", group);
+        Consumer::Group { .. } | Consumer::WindowGroup { .. } => {
             config.set("enable.partition.eof", "false");
         }
         Consumer::Reader => {
-            // librdkafka wants a group's name even from a consumer that joins none.
-            config.set("group.id", "freshet.reader");
             config.set("enable.partition.eof", "true");
         }
-        Consumer::Watermarks => {
+        Consumer::Watermarks | Consumer::Unstable { .. } => {
             config.set("isolation.level", "read_uncommitted");
         }
     }
@@ -264,6 +278,7 @@ mod tests {
             ("partitioner", "murmur2_random"),
             ("transaction.timeout.ms", "10000"),
             ("retry.backoff.ms", "5"),
+            ("reconnect.backoff.max.ms", "1000"),
             ("transactional.id", "freshet.test.0"),
         ] {
             assert_eq!(producer.get(key), Some(value), "{key}");
