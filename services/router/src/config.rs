@@ -1,5 +1,6 @@
 //! The service's settings. Defaults and their meaning: `defaults.toml`.
 
+use freshet_kafka::transactional::LoopSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -26,20 +27,16 @@ impl Default for Config {
 }
 
 impl Config {
+    pub(crate) fn loop_settings(&self) -> LoopSettings {
+        LoopSettings { batch_records: self.batch_records, ..LoopSettings::new("router", &self.group, &self.instance) }
+    }
+
     /// Relations that serde does not check.
     pub fn check(&self) -> Result<(), Error> {
-        let refuse = |setting, reason| Err(Error::Setting { setting, reason });
-        if self.group.is_empty() {
-            return refuse("router.group", "must not be empty");
-        }
-        if self.instance.is_empty() {
-            return refuse("router.instance", "must not be empty: two instances with one slot fence each other");
-        }
-        if self.batch_records == 0 {
-            return refuse("router.batch_records", "must be 1 or more");
-        }
+        self.loop_settings().check()?;
         if self.fill_batch_records == 0 {
-            return refuse("router.fill_batch_records", "must be 1 or more, or no new view is ever filled");
+            let reason = "must be 1 or more, or no new view is ever filled";
+            return Err(Error::Setting { setting: "router.fill_batch_records", reason });
         }
         Ok(())
     }

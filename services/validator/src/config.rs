@@ -1,6 +1,7 @@
 //! The service's settings. Defaults and their meaning: `defaults.toml`.
 
 use freshet_catalog_model::compiled::PseudonymKey;
+use freshet_kafka::transactional::LoopSettings;
 use freshet_runtime::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -30,20 +31,19 @@ impl Default for Config {
 }
 
 impl Config {
+    pub(crate) fn loop_settings(&self) -> LoopSettings {
+        LoopSettings {
+            batch_records: self.batch_records,
+            ..LoopSettings::new("validator", &self.group, &self.instance)
+        }
+    }
+
     /// Relations that serde does not check.
     pub fn check(&self) -> Result<(), Error> {
-        let refuse = |setting, reason| Err(Error::Setting { setting, reason });
-        if self.group.is_empty() {
-            return refuse("validator.group", "must not be empty");
-        }
-        if self.instance.is_empty() {
-            return refuse("validator.instance", "must not be empty: two instances with one slot fence each other");
-        }
-        if self.batch_records == 0 {
-            return refuse("validator.batch_records", "must be 1 or more");
-        }
+        self.loop_settings().check()?;
         if self.max_event_bytes == 0 || self.max_event_bytes > 1_000_000 {
-            return refuse("validator.max_event_bytes", "must be 1 to 1000000 (the broker's own limit is 1 MiB)");
+            let reason = "must be 1 to 1000000 (the broker's own limit is 1 MiB)";
+            return Err(Error::Setting { setting: "validator.max_event_bytes", reason });
         }
         self.pseudonym().map(drop)
     }

@@ -18,6 +18,7 @@ pub mod publisher;
 pub mod reader;
 mod reason;
 pub mod record;
+pub mod service;
 mod settings;
 pub mod transactional;
 pub mod window;

@@ -7,6 +7,8 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, exponential_buckets,
 };
 
+use crate::transactional::Status;
+
 /// Metrics of the transactional loop, `freshet_<service>_…`.
 #[derive(Debug, Clone)]
 pub struct LoopMetrics {
@@ -23,8 +25,13 @@ pub struct LoopMetrics {
     pub lag_records: IntGauge,
     /// By kind: `poll`, `retry`, `expired`, `unwritable`.
     pub errors: IntCounterVec,
-    /// When a batch was last committed, or found to be empty, seconds since the epoch. Stands still in a loop that hangs.
+    /// When a batch was last committed, a piece of the state read back, or the input found to be empty, seconds since the
+    /// epoch. Stands still in a loop that hangs.
     pub last_progress: Gauge,
+    /// 1 while the instance has what the group gave it and the state of these partitions.
+    pub assigned: IntGauge,
+    /// The same for whoever watches the loop.
+    pub status: Status,
 }
 
 const OUTCOMES: &[&str] = &["emitted", "rejected", "dropped_duplicate", "dropped_no_view", "unwritable"];
@@ -73,6 +80,11 @@ impl LoopMetrics {
                     "When a batch was last committed or found to be empty, seconds since the epoch.",
                 )?,
             )?,
+            assigned: register(
+                registry,
+                IntGauge::new(name("assigned"), "1 while the group's assignment is held and its state is rebuilt.")?,
+            )?,
+            status: Status::default(),
         };
         metrics.progress();
         Ok(metrics)
@@ -88,12 +100,12 @@ impl LoopMetrics {
 
     pub(crate) fn progress(&self) {
         self.last_progress.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64()));
+        self.status.progressed();
     }
 
-    /// How long ago the last progress was: the liveness watchdog's question.
-    pub fn seconds_without_progress(&self) -> f64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
-        (now - self.last_progress.get()).max(0.0)
+    pub(crate) fn holds(&self, holds: bool) {
+        self.assigned.set(holds.into());
+        self.status.set_holds(holds);
     }
 }
 

@@ -9,7 +9,9 @@
 
 mod batch;
 mod collect;
+mod observed;
 mod output;
+mod status;
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -28,7 +30,9 @@ use crate::window::Start;
 use crate::{Connection, Error, LoopMetrics, settings};
 use batch::{OneByOne, Transaction, Unwritable};
 use collect::{Bounds, Collector};
+use observed::Observed;
 use output::Deliveries;
+pub use status::Status;
 
 /// How long an idle loop waits for input before it looks at its stage and the stop signal.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
@@ -65,6 +69,23 @@ impl LoopSettings {
     pub fn transactional_id(&self) -> String {
         format!("freshet.{}.{}", self.service, self.instance)
     }
+
+    /// What no loop can run with, named as the service's own setting.
+    pub fn check(&self) -> Result<(), Error> {
+        let refuse = |name: &str, reason: &str| {
+            Err(Error::Setting { key: format!("{}.{name}", self.service), reason: reason.to_owned() })
+        };
+        if self.group.is_empty() {
+            return refuse("group", "must not be empty");
+        }
+        if self.instance.is_empty() {
+            return refuse("instance", "must not be empty: two instances with one slot fence each other");
+        }
+        if self.batch_records == 0 {
+            return refuse("batch_records", "must be 1 or more");
+        }
+        Ok(())
+    }
 }
 
 /// Runs the stage on the calling thread until `stop` is set, or until a fault that no retry mends. The batch that is
@@ -76,7 +97,7 @@ pub fn run(
     metrics: &LoopMetrics,
     stop: &CancellationToken,
 ) -> Result<(), Fault> {
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
     let Some(producer) = new_producer(connection, settings, &mut backoff, stop)? else { return Ok(()) };
     let input =
         Member::join(connection, &settings.service, crate::settings::Consumer::Group { group: &settings.group })?;
@@ -100,8 +121,12 @@ pub fn run(
     backoff.reset();
     while !stop.is_cancelled() {
         match turns.turn(stage) {
-            Ok(Turn::Worked) => backoff.reset(),
-            Ok(Turn::Idle) => {}
+            Ok(turn) => {
+                metrics.status.turned();
+                if matches!(turn, Turn::Worked) {
+                    backoff.reset();
+                }
+            }
             Err(Trouble::Fatal(fault)) => {
                 turns.forget(stage);
                 // Readers of what it wrote need not wait for the transaction's time-out. Without an open one, or
@@ -193,6 +218,8 @@ impl Loop<'_> {
         if let Some(topics) = inputs {
             tracing::info!(?topics, "inputs");
             self.input.subscribe(&topics)?;
+            // Without a topic the group has nothing to give.
+            self.metrics.holds(topics.is_empty());
         }
         if self.input.has_event() {
             self.rebalance(stage)?;
@@ -258,6 +285,7 @@ impl Loop<'_> {
             match event {
                 Event::Revoked => {
                     tracing::info!(partitions = self.held.len(), "partitions revoked");
+                    self.metrics.holds(false);
                     self.forget(stage);
                     self.generation = None;
                     self.input.end()?;
@@ -268,6 +296,7 @@ impl Loop<'_> {
                     let positions = self.rebuild(stage, &partitions)?;
                     self.input.begin(&positions)?;
                     self.metrics.rebalances.inc();
+                    self.metrics.holds(true);
                 }
             }
             self.unsettled = false;
@@ -286,7 +315,8 @@ impl Loop<'_> {
         self.forget(stage);
         self.held = partitions.to_vec();
         let begun = Instant::now();
-        let rebuilt = stage.assigned(&positions, &mut self.reader);
+        let mut reader = Observed { reader: &mut self.reader, metrics: self.metrics, stop: self.stop };
+        let rebuilt = stage.assigned(&positions, &mut reader);
         tracing::info!(partitions = partitions.len(), seconds = begun.elapsed().as_secs_f64(), "state rebuilt");
         rebuilt.map_err(Trouble::outside)?;
         self.positions = positions.iter().map(|at| ((at.topic.clone(), at.partition), at.position)).collect();
@@ -307,9 +337,16 @@ impl Loop<'_> {
         if self.input.has_event() {
             return self.rebalance(stage);
         }
+        let assigned = self.generation.is_some();
+        if assigned {
+            self.metrics.holds(false);
+        }
         let partitions = self.assignment()?;
         let positions = self.rebuild(stage, &partitions)?;
         self.input.seek(&positions)?;
+        if assigned {
+            self.metrics.holds(true);
+        }
         self.unsettled = false;
         Ok(())
     }
@@ -326,6 +363,11 @@ impl Loop<'_> {
 
     fn recover(&mut self, trouble: Trouble, backoff: &mut Backoff) -> Result<(), Fault> {
         self.unsettled |= !matches!(trouble, Trouble::Wait { .. });
+        if let Trouble::Wait { why } | Trouble::Rewind { why } | Trouble::Abort { why, .. } | Trouble::Renew { why } =
+            &trouble
+        {
+            self.metrics.status.kept_by(why);
+        }
         match trouble {
             Trouble::Fatal(fault) => return Err(fault),
             Trouble::Wait { why } => {

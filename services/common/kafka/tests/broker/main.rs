@@ -6,6 +6,7 @@ mod catalog;
 mod copy;
 mod publisher;
 mod reader;
+mod recovery;
 mod support;
 mod transactional;
 mod window;

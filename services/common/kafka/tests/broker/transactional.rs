@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use freshet_core::Fault;
-use freshet_kafka::Connection;
 use freshet_kafka::admin;
 use freshet_kafka::transactional::LoopSettings;
-use freshet_testkit::{Broker, BrokerSettings};
 
 use crate::copy::{Copy, Running};
 use crate::support::*;
@@ -61,20 +59,16 @@ fn once_each_while_instances_come_and_go() {
     };
     let first = Running::start(slow(&input, &output), connection(), settings(&name, "0"));
     eventually("the first works", 30, || first.committed() > 0 || first.has_ended());
-    let mut by_others = 0;
     for _ in 0..3 {
         let other = Running::start(slow(&input, &output), connection(), settings(&name, "1"));
         eventually("the other has its share", 60, || {
             other.seen.assigned.load(std::sync::atomic::Ordering::Relaxed) > 0 || other.has_ended()
         });
-        by_others += other.committed();
         other.stop().unwrap();
     }
     publisher.join().unwrap();
     let last = Running::start(slow(&input, &output), connection(), settings(&name, "1"));
-    let total = |last: &Running| by_others + first.committed() + last.committed();
-    eventually("all is copied", 60, || total(&last) >= 4_000 - 200 || first.has_ended() || last.has_ended());
-    eventually("nothing is left", 60, || {
+    eventually("nothing is left", 120, || {
         is_caught_up(&connection(), &name, &input) || first.has_ended() || last.has_ended()
     });
     assert!(first.metrics.rebalances.get() >= 4, "{}", first.metrics.rebalances.get());
@@ -184,32 +178,4 @@ fn an_output_that_no_topic_takes_is_set_aside_with_a_note() {
         .find(|note| note.header_str("freshet_rejected_from") == Some(&format!("{input}/0/26")));
     let note = note.unwrap_or_else(|| panic!("no note among {notes:?}"));
     assert!(note.header_str("freshet_violations").unwrap().contains("envelope.size"));
-}
-
-/// The broker is killed in the middle and comes back: transactions that it gave up are done again, nothing twice.
-#[test]
-fn once_each_though_the_broker_dies() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut broker = Broker::start(BrokerSettings::new(folder.path())).unwrap();
-    let here = Connection::to(broker.bootstrap());
-    let (input, output) = (topic_on(&here, "in", &[]), topic_on(&here, "out", &[]));
-    let name = unique("outage");
-    publish_on(&here, &input, 0..2_000);
-    let stage = Copy::new(&input, &output).injecting(|record| {
-        if record.offset % 10 == 0 {
-            std::thread::sleep(Duration::from_millis(15));
-        }
-        Ok(())
-    });
-    let running = Running::start(stage, here.clone(), settings(&name, "0"));
-    for share in [300, 900] {
-        eventually("a share is copied", 300, || running.committed() >= share || running.has_ended());
-        broker.kill();
-        broker.restart().unwrap();
-    }
-    publish_on(&here, &input, 2_000..2_200);
-    // Far more than it should take. Recovery was seen to wait for over a minute in sending the offsets; the cause is open.
-    eventually("all is copied", 300, || is_caught_up(&here, &name, &input) || running.has_ended());
-    running.stop().unwrap();
-    assert_books_on(&here, &output, 0..2_200);
 }

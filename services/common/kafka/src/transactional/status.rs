@@ -1,0 +1,67 @@
+//! What a loop says of itself while it runs, for whoever watches it: does it hold its partitions, when did it last get
+//! on, and what keeps it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// Shared by the loop and its watcher.
+#[derive(Debug, Clone)]
+pub struct Status {
+    holds: watch::Sender<bool>,
+    course: Arc<Mutex<Course>>,
+}
+
+#[derive(Debug)]
+struct Course {
+    progressed: Instant,
+    /// Why the last turn did not end well; empty after one that did.
+    trouble: String,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        let course = Course { progressed: Instant::now(), trouble: String::new() };
+        Self { holds: watch::Sender::new(false), course: Arc::new(Mutex::new(course)) }
+    }
+}
+
+impl Status {
+    /// True while the instance has what the group gave it (which may be nothing, where others have all) and the state of
+    /// these partitions.
+    pub fn holds(&self) -> watch::Receiver<bool> {
+        self.holds.subscribe()
+    }
+
+    /// Since when nothing was committed, read back or found to be idle.
+    pub fn stalled(&self) -> Duration {
+        self.course().progressed.elapsed()
+    }
+
+    /// What kept the loop last; empty where nothing does.
+    pub fn trouble(&self) -> String {
+        self.course().trouble.clone()
+    }
+
+    pub(crate) fn set_holds(&self, holds: bool) {
+        self.holds.send_if_modified(|known| std::mem::replace(known, holds) != holds);
+    }
+
+    pub(crate) fn progressed(&self) {
+        self.course().progressed = Instant::now();
+    }
+
+    /// A turn ended well.
+    pub(crate) fn turned(&self) {
+        self.course().trouble.clear();
+    }
+
+    pub(crate) fn kept_by(&self, why: &str) {
+        why.clone_into(&mut self.course().trouble);
+    }
+
+    fn course(&self) -> std::sync::MutexGuard<'_, Course> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
