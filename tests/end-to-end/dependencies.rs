@@ -31,9 +31,7 @@ const KAFKA_USERS: &[&str] = &["freshet-kafka", "freshet-testkit"];
 const DUPLICATES: &[&str] = &[
     // 0.21 standardwebhooks (checks signatures in the demo's receiver), 0.22 ours and postgres, 0.23 hyper-util.
     "base64",
-    // hashlink, through saphyr.
-    "foldhash",
-    // 0.15 hashlink, 0.16 governor, 0.17 indexmap.
+    // 0.15 hashlink (saphyr), 0.17 indexmap.
     "hashbrown",
     // Build time only: ouroboros (saphyr) beside clap and strum.
     "heck",

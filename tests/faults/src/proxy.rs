@@ -104,17 +104,25 @@ async fn pump(
 ) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        let piece = match *condition.borrow() {
-            // A tenth of a second's worth.
-            Condition::Trickle(rate) => (rate as usize / 10).clamp(1, buffer.len()),
-            _ => buffer.len(),
-        };
-        let count = match from.read(&mut buffer[..piece]).await {
+        let count = match from.read(&mut buffer).await {
             Ok(0) | Err(_) => break,
             Ok(count) => count,
         };
-        if !pass(direction, &mut condition).await || to.write_all(&buffer[..count]).await.is_err() {
-            return;
+        let mut rest = &buffer[..count];
+        while !rest.is_empty() {
+            if !pass(direction, &mut condition).await {
+                return;
+            }
+            let most = match *condition.borrow() {
+                // A tenth of a second's worth.
+                Condition::Trickle(rate) => (rate as usize / 10).max(1),
+                _ => rest.len(),
+            };
+            let (piece, later) = rest.split_at(most.min(rest.len()));
+            if to.write_all(piece).await.is_err() {
+                return;
+            }
+            rest = later;
         }
     }
     if pass(direction, &mut condition).await {
@@ -194,7 +202,12 @@ mod tests {
         }
 
         link.set(Condition::Trickle(20));
-        assert_eq!(say(&mut stream, LONG).await, Some(2));
+        let begun = Instant::now();
+        stream.write_all(b"hello").await.unwrap();
+        let mut answer = [0; 5];
+        tokio::time::timeout(LONG, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+        // Five bytes are three pieces, a tenth of a second each.
+        assert!(begun.elapsed() >= Duration::from_millis(300));
 
         link.set(Condition::Cut);
         let mut rest = Vec::new();

@@ -1,5 +1,5 @@
-//! The ACLs of the cluster. rdkafka does not wrap librdkafka's calls for them, so this file does. Every object that librdkafka gives is freed by the guard that holds it; what belongs to an event is copied
-//! before the event is freed.
+//! The ACLs of the cluster. rdkafka does not wrap librdkafka's calls for them, so this file does. Every object that
+//! librdkafka gives is freed by the guard that holds it; what belongs to an event is copied before the event is freed.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,8 @@ use std::ffi::{CStr, CString, c_char};
 use std::ptr::{self, NonNull};
 
 use freshet_catalog_model::access::{Acl, Operation, Resource};
-use rdkafka::admin::AdminClient;
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::bindings as rd;
 use rdkafka::error::RDKafkaErrorCode;
 
@@ -43,7 +44,25 @@ pub fn describe(connection: &Connection) -> Result<Option<BTreeSet<Acl>>, Error>
             acls.extend(read(*found.add(index)));
         }
     }
+    // librdkafka 2.12.1 reads the answer's error and drops it: a cluster without an authorizer answers with an empty list.
+    if acls.is_empty() && !has_authorizer(&client)? {
+        return Ok(None);
+    }
     Ok(Some(acls))
+}
+
+/// False where the brokers say that they have none. Where they do not tell (a managed cluster, or a right that is missing)
+/// there is one.
+fn has_authorizer(client: &AdminClient<Plain>) -> Result<bool, Error> {
+    let metadata = client.inner().fetch_metadata(None, TIMEOUT).map_err(Error::kafka("list the brokers"))?;
+    let Some(broker) = metadata.brokers().first() else { return Ok(true) };
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let described = block_on(client.describe_configs(&[ResourceSpecifier::Broker(broker.id())], &options))
+        .map_err(Error::kafka("describe a broker"))?;
+    let mut settings = described.iter().flatten().flat_map(|resource| &resource.entries);
+    let class =
+        settings.find(|setting| setting.name == "authorizer.class.name").and_then(|found| found.value.as_deref());
+    Ok(class.is_none_or(|class| !class.is_empty()))
 }
 
 /// Allows all of these. One that is there already is no error.
