@@ -90,9 +90,7 @@ fn a_folder_becomes_the_catalogue() {
 fn serves(connection: Connection) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async move {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let listen = free.local_addr().expect("an address");
-        drop(free);
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], freshet_testkit::ports::free_port().expect("a port")));
         let context = Context::new();
         let service = tokio::spawn(freshet_catalog::run(Config { listen }, connection, context.clone()));
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);

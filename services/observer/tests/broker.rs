@@ -123,9 +123,7 @@ async fn an_operator_sees_who_was_told_what_and_who_is_behind() {
     let file = tempfile::NamedTempFile::new_in(folder.path()).expect("a file");
     let hash = credentials::hash_of("of-an-operator");
     std::fs::write(file.path(), format!("[tokens]\nalice = [\"{hash}\"]\n")).expect("written");
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address: SocketAddr = listener.local_addr().expect("an address");
-    drop(listener);
+    let address = SocketAddr::from(([127, 0, 0, 1], freshet_testkit::ports::free_port().expect("a port")));
     let config =
         Config { listen: address, operators_file: file.path().to_owned(), lag_interval_ms: 100, ..Config::default() };
     let context = Context::new();

@@ -57,7 +57,7 @@ fn nothing_is_lost_or_doubled_when_the_broker_or_validators_go() {
                 } else {
                     bus.respawn(&id)
                 }
-                eventually("a validator joined", Duration::from_secs(60), || bus.is_ready(&id).then_some(()));
+                bus.wait_until_ready(&id, Duration::from_secs(60));
                 more("events while a validator more is there");
                 changes += 1;
             }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -189,6 +188,12 @@ impl Bus {
         reqwest::blocking::get(url).and_then(reqwest::blocking::Response::text).expect("metrics")
     }
 
+    /// Waits until a process is ready; where it is not in time, the logs of all say why.
+    pub fn wait_until_ready(&self, id: &str, limit: Duration) {
+        let is_ready = || self.is_ready(id).then_some(());
+        eventually_or(limit, is_ready, || format!("{id} is not ready\n{}", self.logs()));
+    }
+
     /// The ends of all logs, for a test that failed.
     pub fn logs(&self) -> String {
         let mut text = String::new();
@@ -266,7 +271,7 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    freshet_testkit::ports::free_port().expect("a free port")
 }
 
 fn tail(path: &Path) -> String {
@@ -276,13 +281,17 @@ fn tail(path: &Path) -> String {
 }
 
 /// Waits until `check` gives something, or panics with `what` after the limit.
-pub fn eventually<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, limit: Duration, check: impl FnMut() -> Option<T>) -> T {
+    eventually_or(limit, check, || what.to_owned())
+}
+
+fn eventually_or<T>(limit: Duration, mut check: impl FnMut() -> Option<T>, what: impl FnOnce() -> String) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = check() {
             return found;
         }
-        assert!(Instant::now() < deadline, "not within {} s: {what}", limit.as_secs());
+        assert!(Instant::now() < deadline, "not within {} s: {}", limit.as_secs(), what());
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

@@ -7,7 +7,6 @@ mod program;
 mod role;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -161,13 +160,4 @@ impl Bus {
         command.current_dir(&self.folder);
         command
     }
-}
-
-/// Free, and taken by nobody else while they are held.
-fn hold_ports(count: usize) -> std::io::Result<Vec<TcpListener>> {
-    (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect()
-}
-
-fn free_port() -> std::io::Result<u16> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr().map(|address| address.port())
 }

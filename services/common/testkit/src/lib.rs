@@ -6,6 +6,7 @@ pub mod broker;
 pub mod departments;
 pub mod limit;
 pub mod memory;
+pub mod ports;
 pub mod postgres;
 pub mod supervised;
 

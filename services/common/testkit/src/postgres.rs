@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::ports;
 use crate::supervised::{Ending, Supervised, end_orphans};
 
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +67,7 @@ impl Server {
                 return Err(fail("initdb")(String::from_utf8_lossy(&output.stderr)));
             }
         }
-        let port = free_port(&home)?;
+        let port = choose_port(&home)?;
         let log = fs::File::create(home.join("postgres.log")).map_err(fail("writing its log"))?;
         let errors = log.try_clone().map_err(fail("writing its log"))?;
         let mut command = as_ordinary_user(&bin.join("postgres"))?;
@@ -221,16 +222,13 @@ fn cluster_folder(home: &Path) -> Result<PathBuf, PostgresError> {
 }
 
 /// The port of the last run where it is free.
-fn free_port(home: &Path) -> Result<u16, PostgresError> {
+fn choose_port(home: &Path) -> Result<u16, PostgresError> {
     let file = home.join("postgres.port");
     let kept = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u16>().ok());
     let free = kept.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
     let port = match free {
         Some(port) => port,
-        None => TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|listener| listener.local_addr())
-            .map_err(fail("choosing a port"))?
-            .port(),
+        None => ports::free_port().map_err(fail("choosing a port"))?,
     };
     fs::write(&file, port.to_string()).map_err(fail("keeping the port"))?;
     Ok(port)

@@ -253,9 +253,7 @@ async fn the_limit_parks_with_the_last_answer_and_the_event_counts_as_perhaps_se
 
 #[tokio::test]
 async fn a_dead_endpoint_parks_and_nothing_was_disclosed() {
-    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/hook", dead.local_addr().expect("an address"));
-    drop(dead);
+    let url = format!("http://127.0.0.1:{}/hook", freshet_testkit::ports::free_port().expect("a port"));
     let fixture = Fixture::with(&["127.0.0.0/8"], |config| config.give_up_after_ms = 30, |_| url).await;
     let reason = reason(fixture.deliver(3).await);
     assert!(reason.contains("no answer (connect)"), "{reason}");

@@ -166,9 +166,7 @@ impl World {
     }
 
     pub async fn start(&self, set: impl FnOnce(&mut Config)) -> Fanout {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address: SocketAddr = listener.local_addr().expect("an address");
-        drop(listener);
+        let address = SocketAddr::from(([127, 0, 0, 1], freshet_testkit::ports::free_port().expect("a port")));
         let mut config = Config {
             listen: address,
             credentials_file: self.folder.path().join("credentials.toml"),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use freshet_testkit::broker::Missing;
+use freshet_testkit::ports;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ impl Ports {
         let mut held = Vec::new();
         let mut free = |port: u16| -> anyhow::Result<u16> {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-                .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+                .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, ports::free_port()?)))
                 .context("choosing a port")?;
             let port = listener.local_addr().context("choosing a port")?.port();
             held.push(listener);

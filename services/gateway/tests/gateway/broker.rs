@@ -15,7 +15,7 @@ use crate::fixture::{EVENTS, ROADS, UPLOADS, closure, credentials_file};
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn free_address() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    ([127, 0, 0, 1], freshet_testkit::ports::free_port().unwrap()).into()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use freshet_testkit::broker::Listener;
+use freshet_testkit::ports::free_ports;
 
-use super::{BROKERS, INSTANCES, hold_ports};
+use super::{BROKERS, INSTANCES};
 use crate::proxy::{Condition, Link};
 
 /// The brokers' name among those who speak to brokers.
@@ -32,10 +33,8 @@ pub struct Network {
 
 impl Network {
     pub async fn start(database_port: u16, webhook_port: u16) -> anyhow::Result<Self> {
-        // Held until every proxy has its own, or the system would give one of them twice.
-        let held = hold_ports((INSTANCES.len() + 1) * BROKERS + INSTANCES.len())?;
-        let mut ports = held.iter();
-        let mut port = || anyhow::Ok(ports.next().context("too few ports")?.local_addr()?.port());
+        let mut ports = free_ports((INSTANCES.len() + 1) * BROKERS + INSTANCES.len())?.into_iter();
+        let mut port = || ports.next().context("too few ports");
         let mut to_brokers = BTreeMap::new();
         for who in INSTANCES.into_iter().chain([BETWEEN_BROKERS]) {
             for broker in 0..BROKERS {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use freshet_testkit::ports::free_port;
 use freshet_testkit::supervised::{Ending, Supervised};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Bus, free_port};
+use super::Bus;
 
 /// `validator-1` → `validator`.
 pub fn name(id: &str) -> &str {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::checks::{self, Missing};
 use super::properties::{self, Ports};
 use super::{BrokerError, BrokerSettings, jars};
+use crate::ports::free_ports;
 use crate::supervised::{Ending, Supervised, end_orphans};
 
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -119,6 +120,7 @@ impl Cluster {
             .collect::<Result<_, _>>()?;
         let mut waited = Duration::ZERO;
         let mut active = None;
+        let mut written: Option<Vec<Growth>> = None;
         while waited < FENCE_LIMIT {
             let news: String =
                 begun.iter().enumerate().filter_map(|(i, from)| Some(self.log(i).get(*from..)?.to_owned())).collect();
@@ -128,7 +130,12 @@ impl Cluster {
             let fenced = news.matches("because its session has timed out").count();
             // Some may have been fenced before they died; nothing tells of those.
             if fenced >= begun.len() || active.is_some_and(|since| waited > since + 4 * properties::FENCE_AFTER) {
-                break;
+                let written = written.get_or_insert_with(|| {
+                    (0..self.ports.len()).map(|index| Growth::of(self.metadata(index))).collect()
+                });
+                if written.iter_mut().all(Growth::is_twice) {
+                    break;
+                }
             }
             std::thread::sleep(POLL);
             waited += POLL;
@@ -137,6 +144,11 @@ impl Cluster {
             controller.stop();
         }
         Ok(())
+    }
+
+    /// Where the controller writes what it decided.
+    fn metadata(&self, index: usize) -> PathBuf {
+        self.folder(index).join("data/__cluster_metadata-0")
     }
 
     fn log(&self, index: usize) -> String {
@@ -301,6 +313,37 @@ impl Cluster {
     }
 }
 
+/// A controller says what it decides a moment before it writes it, and writes in order, if only every half second that
+/// nothing happened: what was said before the first look is on disk when the log has grown twice since.
+struct Growth {
+    folder: PathBuf,
+    bytes: u64,
+    times: usize,
+}
+
+impl Growth {
+    fn of(folder: PathBuf) -> Self {
+        let bytes = log_bytes(&folder);
+        Self { folder, bytes, times: 0 }
+    }
+
+    fn is_twice(&mut self) -> bool {
+        let bytes = log_bytes(&self.folder);
+        if bytes > self.bytes {
+            self.bytes = bytes;
+            self.times += 1;
+        }
+        self.times >= 2
+    }
+}
+
+/// Of all segments of a partition.
+fn log_bytes(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let segments = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "log"));
+    segments.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop();
@@ -384,7 +427,7 @@ fn choose_ports(settings: &BrokerSettings, kept: Vec<Ports>) -> Result<Vec<Ports
     if kept.len() == count && kept.iter().all(free) {
         return Ok(kept);
     }
-    let chosen = checks::free_ports(2 * count).map_err(io("choosing ports for", &settings.data_dir))?;
+    let chosen = free_ports(2 * count).map_err(io("choosing ports for", &settings.data_dir))?;
     Ok(pairs(&chosen))
 }
 

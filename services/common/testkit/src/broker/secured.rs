@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::BrokerError;
-use super::checks;
 use super::properties::Ports;
+use crate::ports::free_port;
 
 const STORE_PASSWORD: &str = "not-secret-in-a-test";
 
@@ -24,7 +24,7 @@ impl Secured {
     /// Users with their passwords; the first may do everything. The certificate is made by the JDK's `keytool`, for
     /// 127.0.0.1, in `folder`.
     pub fn make(folder: &Path, users: &[(&str, &str)]) -> Result<Self, BrokerError> {
-        let port = checks::free_ports(1).map_err(io("choosing a port in", folder))?[0];
+        let port = free_port().map_err(io("choosing a port in", folder))?;
         let (keystore, ca_file) = (folder.join("broker.p12"), folder.join("ca.pem"));
         let shared = |command: &mut Command| -> Result<(), BrokerError> {
             let store = ["-alias", "broker", "-storetype", "PKCS12", "-storepass", STORE_PASSWORD];
