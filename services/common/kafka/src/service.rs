@@ -134,8 +134,8 @@ impl Watch {
     }
 
     fn trouble(&self) -> String {
-        let trouble = self.status.trouble();
-        if trouble.is_empty() { "a call that does not return".to_owned() } else { trouble }
+        let (step, trouble) = (self.status.step(), self.status.trouble());
+        if trouble.is_empty() { format!("\"{step}\" does not return") } else { format!("{trouble}; now at \"{step}\"") }
     }
 }
 

@@ -63,6 +63,11 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
     // How long after a broker is back a client may still sit out its wait: 10 s as shipped, and a call may need several
     // connections one after the other (`docs/decisions/0009-recovery.md`).
     ("reconnect.backoff.max.ms", "1000"),
+    // How long an answer is waited for on a connection that is there but silent, and how long a new one may take: 60 and
+    // 30 s as shipped. Requests that wait on the broker's side for long, to join a group or to write, have limits of their
+    // own.
+    ("socket.timeout.ms", "9900"),
+    ("socket.connection.setup.timeout.ms", "5000"),
 ];
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
@@ -138,7 +143,9 @@ impl Consumer<'_> {
     fn fetch_wait_ms(self) -> &'static str {
         match self {
             Self::Group { .. } => "5",
-            Self::Reader | Self::Watermarks | Self::Unstable { .. } => "20",
+            // Fetches only while it reads back, partition after partition, and the end of each is an answer that is empty.
+            Self::Reader => "2",
+            Self::Watermarks | Self::Unstable { .. } => "20",
             Self::WindowGroup { .. } => PATIENT_FETCH_WAIT_MS,
         }
     }

@@ -75,6 +75,7 @@ impl Transaction<'_> {
     ) -> Result<(), Failed> {
         let begun = Instant::now();
         self.producer.context().take();
+        self.metrics.status.begins("begin a transaction");
         self.producer.begin_transaction().map_err(|error| self.trouble("begin a transaction", &error, begun))?;
         let outcomes = self.fill(stage, batch, reader, begun).map_err(|failed| self.prefer_cause(failed, begun))?;
         let ended = self.send_offsets(batch, begun).and_then(|()| self.commit(begun));
@@ -96,6 +97,7 @@ impl Transaction<'_> {
         let mut output = TransactionOutput::new(self.producer);
         let (mut copy, mut list) = (HeaderCopy::default(), Vec::new());
         let (mut topic, mut topic_handle) = (String::new(), std::ptr::null_mut());
+        self.metrics.status.begins("process a batch");
         for (index, message) in batch.iter_mut().enumerate() {
             if topic_handle != message.topic_ptr() {
                 topic_handle = message.topic_ptr();
@@ -132,6 +134,7 @@ impl Transaction<'_> {
         }
         output.begin_background();
         if stage.has_background_work() {
+            self.metrics.status.begins("work in the background");
             let kept = reader.set_progress_timeout(BACKGROUND_READ_TIMEOUT);
             let progress = stage.background(reader, &mut output);
             reader.set_progress_timeout(kept);
@@ -149,6 +152,7 @@ impl Transaction<'_> {
     /// Sends the offsets behind the batch. An answer that may be had later is asked for again, as long as the broker
     /// keeps the transaction open.
     fn send_offsets(&self, batch: &[BorrowedMessage<'_>], begun: Instant) -> Result<(), Trouble> {
+        self.metrics.status.begins("send offsets");
         let mut next = next_offsets(batch);
         if next.is_empty() {
             // Background work alone. An offset that does not move goes with it all the same: it is what the broker
@@ -170,7 +174,9 @@ impl Transaction<'_> {
 
     /// A commit whose answer did not come in time is resumed, not aborted: the broker may have decided already.
     fn commit(&self, begun: Instant) -> Result<(), Trouble> {
+        self.metrics.status.begins("write the outputs");
         self.drain(begun)?;
+        self.metrics.status.begins("commit");
         loop {
             match self.producer.commit_transaction(CALL_TIMEOUT) {
                 Ok(()) => return Ok(()),

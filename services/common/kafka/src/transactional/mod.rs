@@ -211,6 +211,7 @@ struct Loop<'a> {
 
 impl Loop<'_> {
     fn turn(&mut self, stage: &mut dyn Stage) -> Result<Turn, Trouble> {
+        self.metrics.status.begins("read the catalogue");
         let inputs = stage.inputs().map_err(|fault| match fault {
             Fault::Retry { .. } => Trouble::Wait { why: fault.to_string() },
             Fault::Fatal { .. } => Trouble::Fatal(fault),
@@ -222,6 +223,7 @@ impl Loop<'_> {
             self.metrics.holds(topics.is_empty());
         }
         if self.input.has_event() {
+            self.metrics.status.begins("follow the group");
             self.rebalance(stage)?;
         }
         if self.unsettled {
@@ -233,6 +235,7 @@ impl Loop<'_> {
             _ => self.settings.batch_records.min(ONE_BY_ONE_RECORDS),
         };
         let bounds = Bounds { records: batch_records, bytes: self.settings.batch_bytes, wait };
+        self.metrics.status.begins("collect a batch");
         let mut batch = self.collector.collect(&self.input, bounds)?;
         if let Some(lag) = self.input.lag(&self.positions) {
             self.metrics.lag_records.set(lag);
@@ -307,6 +310,7 @@ impl Loop<'_> {
 
     /// Gives the stage these partitions as of what is committed.
     fn rebuild(&mut self, stage: &mut dyn Stage, partitions: &[TopicPartition]) -> Result<Vec<Assigned>, Trouble> {
+        self.metrics.status.begins("find the committed offsets");
         let (positions, expired) = self.input.positions(partitions, Start::Earliest).map_err(Trouble::outside)?;
         if expired > 0 {
             self.metrics.errors.with_label_values(&["expired"]).inc_by(expired);
@@ -314,6 +318,7 @@ impl Loop<'_> {
         // An attempt that failed half-way may have left something.
         self.forget(stage);
         self.held = partitions.to_vec();
+        self.metrics.status.begins("rebuild the state");
         let begun = Instant::now();
         let mut reader = Observed { reader: &mut self.reader, metrics: self.metrics, stop: self.stop };
         let rebuilt = stage.assigned(&positions, &mut reader);
@@ -333,6 +338,7 @@ impl Loop<'_> {
 
     /// Goes back to what is committed, state and position both. What is polled on the way is of no use.
     fn settle(&mut self, stage: &mut dyn Stage) -> Result<(), Trouble> {
+        self.metrics.status.begins("look for what the group decided");
         self.input.discard();
         if self.input.has_event() {
             return self.rebalance(stage);
@@ -343,6 +349,7 @@ impl Loop<'_> {
         }
         let partitions = self.assignment()?;
         let positions = self.rebuild(stage, &partitions)?;
+        self.metrics.status.begins("seek");
         self.input.seek(&positions)?;
         if assigned {
             self.metrics.holds(true);
@@ -381,6 +388,7 @@ impl Loop<'_> {
             Trouble::Abort { reason, why } => {
                 self.metrics.aborts.with_label_values(&[reason]).inc();
                 tracing::warn!(reason, why, "transaction aborted");
+                self.metrics.status.begins("abort");
                 if let Err(error) = batch::abort(&self.producer, self.stop) {
                     tracing::warn!(%error, "the abort failed; the producer is made anew");
                     self.renew(backoff)?;
@@ -397,6 +405,7 @@ impl Loop<'_> {
     }
 
     fn renew(&mut self, backoff: &mut Backoff) -> Result<(), Fault> {
+        self.metrics.status.begins("take over transactions");
         if let Some(producer) = new_producer(self.connection, self.settings, backoff, self.stop)? {
             self.producer = producer;
         }

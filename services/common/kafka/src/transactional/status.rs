@@ -18,11 +18,13 @@ struct Course {
     progressed: Instant,
     /// Why the last turn did not end well; empty after one that did.
     trouble: String,
+    /// The step that was begun last.
+    step: &'static str,
 }
 
 impl Default for Status {
     fn default() -> Self {
-        let course = Course { progressed: Instant::now(), trouble: String::new() };
+        let course = Course { progressed: Instant::now(), trouble: String::new(), step: "start" };
         Self { holds: watch::Sender::new(false), course: Arc::new(Mutex::new(course)) }
     }
 }
@@ -42,6 +44,16 @@ impl Status {
     /// What kept the loop last; empty where nothing does.
     pub fn trouble(&self) -> String {
         self.course().trouble.clone()
+    }
+
+    /// The step that was begun last: the one that hangs, in a loop that does.
+    pub fn step(&self) -> &'static str {
+        self.course().step
+    }
+
+    /// A step begins that waits for somebody else.
+    pub(crate) fn begins(&self, step: &'static str) {
+        self.course().step = step;
     }
 
     pub(crate) fn set_holds(&self, holds: bool) {
