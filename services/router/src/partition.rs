@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use freshet_avro::Walk;
-use freshet_core::{Fault, InRecord, Output, Replay, ReplayRange, headers, topics};
+use freshet_core::hashed::Seed;
+use freshet_core::{Assigned, Fault, InRecord, Output, Replay, ReplayRange, headers, topics};
 
-use crate::keys::{Keys, Seed};
+use crate::keys::Keys;
 use crate::metrics::{Census, Uncommitted};
 use crate::position::{self, Position};
 use crate::route::{Buffers, Event, route};
@@ -72,22 +73,23 @@ impl ViewPartition {
 }
 
 impl Held {
-    /// The state as of the last committed transaction: positions from their topic, keys from the views.
-    pub(crate) fn rebuild(
-        topic: String,
-        partition: i32,
-        position: i64,
+    /// The state as of the last committed transaction: from the positions that were `saved` for views of all datasets in
+    /// partitions of this number, and the keys in the views.
+    pub(crate) fn rebuild<'s>(
+        assigned: &Assigned,
+        saved: impl Iterator<Item = (&'s String, &'s Position)>,
         routes: Option<Arc<Routes>>,
         now_ms: i64,
         seed: Seed,
         replay: &mut dyn Replay,
     ) -> Result<Self, Fault> {
+        let Assigned { topic, partition, position } = assigned.clone();
         let dataset = topic.strip_prefix("dataset.").unwrap_or(&topic).to_owned();
         let mut held = Self { topic, partition, position, routes, views: BTreeMap::new() };
-        for (id, position) in position::read(partition, replay)? {
+        for (id, position) in saved {
             // A view's id is `<dataset>.<hash>`.
             if id.rsplit_once('.').is_some_and(|(of, _)| of == dataset) {
-                held.views.insert(id, ViewPartition::new(position));
+                held.views.insert(id.clone(), ViewPartition::new(*position));
             }
         }
         if held.position == 0 {

@@ -4,10 +4,11 @@ use std::io::Write as _;
 
 use freshet_avro::{Plan, Walk, framing};
 use freshet_catalog_model::compiled::CompiledDataset;
+use freshet_core::hashed::{Hashed, Seed};
 use freshet_core::headers::{self, DATASET_OFFSET, REMOVAL};
 use freshet_core::{Fault, Header, InRecord, OutRecord, Output};
 
-use crate::keys::{Keys, Seed};
+use crate::keys::Keys;
 use crate::metrics::Written;
 use crate::views::ActiveView;
 
@@ -16,7 +17,7 @@ use crate::views::ActiveView;
 pub(crate) struct Event<'a> {
     pub(crate) record: &'a InRecord<'a>,
     key: &'a [u8],
-    hash: u128,
+    hash: Hashed,
     /// `None`: a delete.
     content: Option<Content<'a>>,
 }
@@ -42,7 +43,7 @@ impl<'a> Event<'a> {
             Fault::fatal("route", format!("{}: {reason}; something else has written to this topic", place()))
         };
         let key = record.key.ok_or_else(|| foreign("no key"))?;
-        let hash = seed.hash(key);
+        let hash = seed.key(key);
         let Some(value) = record.value else { return Ok(Self { record, key, hash, content: None }) };
         let (schema_id, datum) = framing::split(value).map_err(|error| foreign(&error.to_string()))?;
         // The validator that accepted it may be ahead of us in the catalogue: we shall have the schema in a moment.

@@ -2,18 +2,20 @@
 //! `route.rs`; what each view has been given is `partition.rs`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use freshet_avro::Walk;
+use freshet_core::hashed::Seed;
 use freshet_core::{Assigned, DropReason, Fault, InRecord, Outcome, Output, Progress, Replay, Stage, TopicPartition};
 use freshet_kafka::catalog::{CatalogHandle, Snapshot};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::keys::Seed;
 use crate::metrics::{Census, Metrics, Uncommitted};
 use crate::partition::{Held, Tools};
+use crate::position;
 use crate::route::Buffers;
 use crate::views::{Routes, prepare};
 
@@ -119,9 +121,17 @@ impl Stage for Router {
 
     fn assigned(&mut self, partitions: &[Assigned], replay: &mut dyn Replay) -> Result<(), Fault> {
         let now_ms = (self.setup.clock)().as_millisecond();
-        for Assigned { topic, partition, position } in partitions {
-            let routes = self.routes.get(topic).map(Arc::clone);
-            let held = Held::rebuild(topic.clone(), *partition, *position, routes, now_ms, self.tools.seed, replay)?;
+        // The partitions of one number have their views' positions in one place.
+        let mut saved = BTreeMap::new();
+        for Assigned { partition, .. } in partitions {
+            if let Entry::Vacant(unread) = saved.entry(*partition) {
+                unread.insert(position::read(*partition, replay)?);
+            }
+        }
+        for assigned in partitions {
+            let routes = self.routes.get(&assigned.topic).map(Arc::clone);
+            let saved = saved.get(&assigned.partition);
+            let held = Held::rebuild(assigned, saved.into_iter().flatten(), routes, now_ms, self.tools.seed, replay)?;
             self.partitions.push(held);
         }
         Ok(())

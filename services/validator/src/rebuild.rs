@@ -2,12 +2,13 @@
 //! accepted event stands there, and was written in the transaction that moved the offset.
 
 use freshet_avro::Walk;
+use freshet_core::hashed::Seed;
 use freshet_core::{Fault, InRecord, Replay, ReplayRange, headers};
 use jiff::Timestamp;
 
 use crate::content::{self, Content};
 use crate::dataset::Prepared;
-use crate::state::{Entity, PartitionState, Seed};
+use crate::state::{Entity, PartitionState, Standing};
 use crate::version;
 
 const DOING: &str = "rebuild the state";
@@ -49,7 +50,7 @@ fn take(
     };
     let division = state.divisions.number(division);
     let status = content.as_ref().and_then(Content::status);
-    state.accept(key, Entity { version, division, status, deleted: content.is_none() });
+    state.accept(key, Entity { version, division, standing: Standing::new(content.is_none(), status) });
 
     let accepted_at = record.timestamp_ms.unwrap_or(i64::MAX);
     if accepted_at >= window_begins

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use freshet_avro::Walk;
 use freshet_catalog_model::compiled::PseudonymKey;
+use freshet_core::hashed::Seed;
 use freshet_core::{
     Assigned, Code, DropReason, Fault, InRecord, OutRecord, Outcome, Output, Replay, Stage, TopicPartition, Violation,
 };
@@ -16,7 +17,7 @@ use crate::dataset::{Prepared, StateRules, prepare};
 use crate::envelope;
 use crate::metrics::{Metrics, Uncommitted};
 use crate::rebuild::rebuild;
-use crate::state::{PartitionState, Seed};
+use crate::state::PartitionState;
 use crate::steps::Event;
 use crate::{authority, rejection};
 

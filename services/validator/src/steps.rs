@@ -12,7 +12,7 @@ use crate::content::{self, Content};
 use crate::dataset::Prepared;
 use crate::envelope::{self, Envelope};
 use crate::stage::Setup;
-use crate::state::{Entity, PartitionState};
+use crate::state::{Entity, PartitionState, Standing};
 use crate::{authority, clock, division, identifiers, rules, transition, version};
 
 /// One record and what the envelope says of it.
@@ -79,11 +79,11 @@ impl Event<'_> {
         if let (true, true, Some(status), Some(content)) = (is_authority, is_newer, status, &content)
             && let Some(transitions) = &content.schema.transitions
         {
-            transition::check(before.and_then(|before| before.status), status, transitions, violations);
+            transition::check(before.and_then(|before| before.standing.status()), status, transitions, violations);
         }
         match division {
             Some(division) if is_delete => {
-                let living = before.filter(|before| !before.deleted);
+                let living = before.filter(|before| before.standing != Standing::Deleted);
                 division::check_delete(
                     division,
                     living.map(|living| state.divisions.text(living.division)),
@@ -102,7 +102,7 @@ impl Event<'_> {
             return None;
         }
         let division = state.divisions.number(division?);
-        Some(Entity { version: version?, division, status, deleted: is_delete })
+        Some(Entity { version: version?, division, standing: Standing::new(is_delete, status) })
     }
 }
 

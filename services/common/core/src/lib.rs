@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod fault;
+pub mod hashed;
 pub mod headers;
 pub mod identifiers;
 pub mod receipt;
