@@ -102,7 +102,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
         axum::serve(listener, app).with_graceful_shutdown(serving.cancelled_owned()).await.map_err(Error::Serve)
     };
     let supervisor = async {
-        let ended = supervisor::run(&shared).await;
+        let ended = supervisor::run(&shared, &context.readiness).await;
         stop.cancel();
         ended.map_err(Error::from)
     };

@@ -1,5 +1,6 @@
 //! Follows the catalogue: one task per active grant with a delivery that the bus makes, started when the grant begins,
-//! stopped within 5 s when it ends, is suspended or changes (P9). Tasks share nothing that one of them could hold up.
+//! stopped within 5 s when it ends, is suspended or changes (P9), or when the catalogue cannot be read, which may mean any
+//! of these. Tasks share nothing that one of them could hold up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use freshet_catalog_model::{Catalog, Delivery, Grant, View};
 use freshet_core::Fault;
 use freshet_kafka::window::WindowEnd;
+use freshet_runtime::{Latch, Readiness};
 use futures::future::join_all;
 use tokio::task::JoinHandle;
 
@@ -16,7 +18,7 @@ use crate::subscription::{State, Subscription};
 use crate::webhook::retry::Backoff;
 use crate::{Shared, postgres, receipts, webhook};
 
-/// Grants also begin and end by their dates, which no catalogue change announces.
+/// Grants also begin and end by their dates, and the catalogue may become unreadable; no change announces either.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a revoked task may take to end by itself.
 const REVOCATION_LIMIT: Duration = Duration::from_secs(4);
@@ -38,14 +40,26 @@ struct Running {
 }
 
 /// Runs until the service stops, or the catalogue cannot be followed any more (P10).
-pub(crate) async fn run(shared: &Arc<Shared>) -> Result<(), Fault> {
+pub(crate) async fn run(shared: &Arc<Shared>, readiness: &Readiness) -> Result<(), Fault> {
     let mut running: BTreeMap<String, Running> = BTreeMap::new();
     let mut changes = shared.catalog.changes();
+    let mut unreadable: Option<Latch> = None;
     let result = loop {
-        if let Err(fault) = shared.catalog.check() {
-            break Err(fault);
+        match shared.catalog.in_force() {
+            Ok(()) => {
+                unreadable = None;
+                apply(shared, &mut running).await;
+            }
+            Err(Fault::Retry { reason, .. }) => {
+                if unreadable.is_none() {
+                    tracing::error!(reason, subscriptions = running.len(), "no delivery until the catalogue is read again");
+                    unreadable = Some(readiness.wait_for("catalogue"));
+                }
+                let seen = Instant::now();
+                join_all(std::mem::take(&mut running).into_values().map(|one| stop(shared, one, seen))).await;
+            }
+            Err(fault @ Fault::Fatal { .. }) => break Err(fault),
         }
-        apply(shared, &mut running).await;
         tokio::select! {
             () = shared.stop.cancelled() => break Ok(()),
             // A closed channel means that its sender ended with the process's stop.

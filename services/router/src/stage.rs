@@ -74,7 +74,7 @@ impl Router {
 
     /// Takes the catalogue and the day as they are now: a grant begins or ends by either.
     fn refresh(&mut self) -> Result<(), Fault> {
-        self.setup.catalogue.check()?;
+        self.setup.catalogue.in_force()?;
         let snapshot = self.setup.catalogue.current();
         let now = (self.setup.clock)();
         let today = now.to_zoned(self.setup.time_zone.clone()).date();

@@ -98,7 +98,7 @@ impl Validator {
 
     /// Takes the catalogue as it is now.
     fn refresh(&mut self) -> Result<(), Fault> {
-        self.setup.catalogue.check()?;
+        self.setup.catalogue.in_force()?;
         let snapshot = self.setup.catalogue.current();
         if snapshot.revision == self.snapshot.revision {
             return Ok(());

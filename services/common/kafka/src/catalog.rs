@@ -1,7 +1,8 @@
 //! The catalogue's topic: followed live by every service, written in one transaction by `freshet catalog apply`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use freshet_catalog_model::{Catalog, Entry};
@@ -21,6 +22,9 @@ const TRANSACTIONAL_ID: &str = "freshet.catalog";
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the topic's end is looked at. A revoked grant must act within 5 s (P9).
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a snapshot is in force after its topic was last seen to be at its end. Whoever cannot read the catalogue may
+/// not know that a grant was suspended, and must stop before the 5 s of P9 are over.
+pub const LEASE: Duration = Duration::from_secs(4);
 
 /// The catalogue as it was at one end of its topic.
 #[derive(Debug, Default)]
@@ -35,6 +39,7 @@ pub struct Snapshot {
 pub struct CatalogHandle {
     shared: Arc<Shared>,
     changes: watch::Receiver<State>,
+    is_fixed: bool,
 }
 
 #[derive(Debug)]
@@ -42,13 +47,24 @@ struct Shared {
     snapshot: ArcSwap<Snapshot>,
     failure: ArcSwapOption<String>,
     sender: watch::Sender<State>,
+    /// When the reading began that found the topic's end last.
+    seen: Mutex<Instant>,
 }
 
 impl Shared {
     fn new(snapshot: Snapshot, state: State) -> (Arc<Self>, watch::Receiver<State>) {
         let (sender, changes) = watch::channel(state);
         let failure = ArcSwapOption::empty();
-        (Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), failure, sender }), changes)
+        let seen = Mutex::new(Instant::now());
+        (Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), failure, sender, seen }), changes)
+    }
+
+    fn see(&self, at: Instant) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    fn unseen(&self) -> Duration {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     fn swap(&self, catalog: Catalog, revision: u64) {
@@ -116,6 +132,20 @@ impl CatalogHandle {
         }
     }
 
+    /// As [`CatalogHandle::check`]; and a fault to retry while the topic could not be read for [`LEASE`]: what the snapshot
+    /// grants may have ended meanwhile. For whoever discloses or accepts (P9, P10).
+    pub fn in_force(&self) -> Result<(), Fault> {
+        self.check()?;
+        match self.shared.unseen() {
+            // A handle without a cluster has nothing to see.
+            unseen if unseen > LEASE && !self.is_fixed => {
+                let reason = format!("the catalogue could not be read for {} s", unseen.as_secs());
+                Err(Fault::retry("follow the catalogue", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn fault(&self) -> Fault {
         Fault::fatal("follow the catalogue", self.failure().unwrap_or_else(|| "stopped".to_owned()))
     }
@@ -124,7 +154,7 @@ impl CatalogHandle {
     pub fn fixed(catalog: Catalog) -> Self {
         let snapshot = Snapshot { catalog, revision: 1 };
         let (shared, changes) = Shared::new(snapshot, State::Ready { revision: 1 });
-        Self { shared, changes }
+        Self { shared, changes, is_fixed: true }
     }
 
     /// Puts another catalogue in force, as an apply would, for the same tests.
@@ -143,7 +173,7 @@ pub fn follow(connection: &Connection, stop: CancellationToken) -> Result<Catalo
         .name("catalogue".to_owned())
         .spawn(move || follower.run())
         .map_err(|error| Error::Thread { doing: "follow the catalogue", reason: error.to_string() })?;
-    Ok(CatalogHandle { shared, changes })
+    Ok(CatalogHandle { shared, changes, is_fixed: false })
 }
 
 struct Follower {
@@ -158,10 +188,12 @@ impl Follower {
         let mut next = 0;
         let mut revision = 0;
         while !self.stop.is_cancelled() {
+            let begun = Instant::now();
             match advance(&mut self.reader, &mut catalog, next) {
                 Ok(None) => {}
-                Ok(Some(end)) if end == next && revision > 0 => {}
+                Ok(Some(end)) if end == next && revision > 0 => self.shared.see(begun),
                 Ok(Some(end)) => {
+                    self.shared.see(begun);
                     next = end;
                     revision += 1;
                     tracing::info!(revision, offset = end, "catalogue read to its end");
@@ -238,4 +270,36 @@ fn send_all(producer: &BaseProducer<Plain>, puts: &[Entry], removes: &[String]) 
 
 fn send(producer: &BaseProducer<Plain>, record: BaseRecord<'_, String, Vec<u8>>) -> Result<(), Error> {
     producer.send(record).map_err(|(source, _)| Error::Kafka { doing: "write the catalogue", source })
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+
+    fn eventually(what: &str, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + 10 * LEASE;
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
+    #[test]
+    fn a_catalogue_that_cannot_be_read_is_soon_not_in_force() {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic(topics::CATALOG, 1, 1).unwrap();
+        let stop = CancellationToken::new();
+        let handle = follow(&Connection::to(mock.bootstrap_servers()), stop.clone()).unwrap();
+        eventually("it is read", || handle.is_ready() && handle.in_force().is_ok());
+        mock.broker_down(1).unwrap();
+        eventually("its time runs out", || {
+            matches!(handle.in_force(), Err(Fault::Retry { reason, .. }) if reason.contains("could not be read for 4 s"))
+        });
+        assert!(handle.is_ready() && handle.check().is_ok(), "nothing is broken: it may come back");
+        mock.broker_up(1).unwrap();
+        eventually("it is read again", || handle.in_force().is_ok());
+        stop.cancel();
+    }
 }

@@ -62,7 +62,7 @@ where
     }
     waiting_for_catalogue.release();
 
-    let mut stage = stage(catalogue)?;
+    let mut stage = stage(catalogue.clone())?;
     let service = settings.service.clone();
     let (ended, mut has_ended) = tokio::sync::oneshot::channel();
     let (to, thread_metrics, stop) = (connection.clone(), metrics.clone(), context.stop.clone());
@@ -78,6 +78,7 @@ where
     let mut watch = Watch { connection, status: metrics.status.clone(), since: Instant::now() };
     let mut holds = metrics.status.holds();
     let mut every = tokio::time::interval(WATCH_EVERY);
+    let mut unreadable = None;
     loop {
         tokio::select! {
             _ = &mut has_ended => break,
@@ -92,6 +93,10 @@ where
                 }
             }
             _ = every.tick() => {
+                unreadable = match catalogue.in_force() {
+                    Ok(()) => None,
+                    Err(_) => unreadable.or_else(|| Some(context.readiness.wait_for(format!("{service}: catalogue")))),
+                };
                 watch.check(STUCK_AFTER).await?;
                 if watch.stalled() < STUCK_AFTER {
                     live.progressed();

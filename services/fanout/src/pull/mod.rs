@@ -99,7 +99,7 @@ impl Api {
 
     /// The grant, if this department may use it. Asked again while a request waits: a grant may end meanwhile (P9).
     fn grant(&self, id: &str, department: &str) -> Result<Grant, Problem> {
-        if self.shared.catalog.check().is_err() {
+        if self.shared.catalog.in_force().is_err() {
             return Err(Problem::unavailable("the catalogue cannot be followed, so no grant is certain"));
         }
         let snapshot = self.shared.catalog.current();
