@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::pause;
+use crate::backoff::{Seldom, pause};
 use crate::client::Plain;
 use crate::publisher::drain;
 use crate::reader::Reader;
@@ -187,6 +187,7 @@ impl Follower {
         let mut catalog = Catalog::default();
         let mut next = 0;
         let mut revision = 0;
+        let seldom = Seldom::default();
         while !self.stop.is_cancelled() {
             let begun = Instant::now();
             match advance(&mut self.reader, &mut catalog, next) {
@@ -199,7 +200,11 @@ impl Follower {
                     tracing::info!(revision, offset = end, "catalogue read to its end");
                     self.shared.swap(catalog.clone(), revision);
                 }
-                Err(Fault::Retry { reason, .. }) => tracing::warn!(reason, "catalogue cannot be read now"),
+                Err(Fault::Retry { reason, .. }) => {
+                    if seldom.now() {
+                        tracing::warn!(reason, "catalogue cannot be read now");
+                    }
+                }
                 Err(fault @ Fault::Fatal { .. }) => {
                     tracing::error!(%fault, "catalogue cannot be followed any more");
                     self.shared.failure.store(Some(Arc::new(fault.to_string())));
