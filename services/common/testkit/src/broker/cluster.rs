@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Missing};
 use super::properties::{self, Ports};
-use super::{BrokerError, BrokerSettings, jars};
+use super::{BrokerError, BrokerSettings, Secured, jars};
 use crate::ports::free_ports;
 use crate::supervised::{Ending, Supervised, end_orphans};
 
@@ -252,6 +252,7 @@ impl Cluster {
             self.java(index, "64m")
                 .args(["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"])
                 .arg(self.folder(index).join("server.properties"))
+                .args(self.settings.secured.as_ref().map(Secured::format_arguments).unwrap_or_default())
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 pub use checks::Missing;
 use cluster::Cluster;
-pub use secured::Secured;
+pub use secured::{MECHANISMS, Secured};
 
 /// A broker that is alive and does not answer: three of them on a busy machine with two cores take a minute and a half.
 const START_LIMIT: Duration = Duration::from_secs(240);

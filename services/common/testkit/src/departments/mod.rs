@@ -8,6 +8,7 @@ mod producer;
 mod pull;
 mod registry;
 mod upload;
+mod visitor;
 mod webhook;
 
 pub use avro::{decode, encode, from_json, to_json};
@@ -16,4 +17,5 @@ pub use producer::{Producer, Sent};
 pub use pull::{Pull, PullError, PulledEvent};
 pub use registry::{Registry, RegistryError};
 pub use upload::{RefusedLine, Upload, UploadError, UploadSummary};
+pub use visitor::{Refusal, Visitor};
 pub use webhook::{Delivery, Receiver};
