@@ -71,10 +71,12 @@ pub enum Exit {
     Fatal,
 }
 
-/// The exit of an error. A transactional error says itself what it wants; for all others the code decides.
+/// The exit of an error. A transactional error says itself what it wants, but for a right that is missing: the client would
+/// abort, and so would every transaction after it. For all others the code decides.
 pub fn classify(error: &KafkaError) -> Exit {
     match error {
         KafkaError::Transaction(transaction) if transaction.is_fatal() => Exit::Fatal,
+        KafkaError::Transaction(transaction) if is_refused(transaction.code()) => Exit::Fatal,
         KafkaError::Transaction(transaction) if transaction.txn_requires_abort() => Exit::Abort,
         KafkaError::Transaction(transaction) if transaction.is_retriable() => Exit::Retry,
         KafkaError::MessageConsumptionFatal(_) => Exit::Fatal,
@@ -86,6 +88,17 @@ pub fn classify(error: &KafkaError) -> Exit {
         KafkaError::AdminOpCreation(_) => Exit::Retry,
         other => other.rdkafka_error_code().map_or(Exit::Fatal, classify_code),
     }
+}
+
+/// No retry gives a right that nobody has given.
+fn is_refused(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    )
 }
 
 /// The exit of an error code. Every code that the loops can meet has its line; what is not listed is a bug of ours or of

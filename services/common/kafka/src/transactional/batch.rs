@@ -24,6 +24,8 @@ use crate::record::{HeaderCopy, emptied};
 use crate::{Error, LoopMetrics, settings};
 
 const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(settings::TRANSACTION_TIMEOUT_MS as u64);
+/// Outputs that wait for longer than a busy broker takes.
+const ASK_AFTER: Duration = Duration::from_millis(500);
 const ABORT_STEP: Duration = Duration::from_millis(20);
 /// What background work may wait for while the transaction is open.
 const BACKGROUND_READ_TIMEOUT: Duration = Duration::from_secs(4);
@@ -195,7 +197,12 @@ impl Transaction<'_> {
 
     /// Empties the queue in small steps; `flush`, which a commit begins with, would wait in steps of 100 ms.
     fn drain(&self, begun: Instant) -> Result<(), Trouble> {
+        let mut asked = Instant::now();
         while self.producer.in_flight_count() > 0 {
+            if asked.elapsed() > ASK_AFTER {
+                self.ask(begun)?;
+                asked = Instant::now();
+            }
             if begun.elapsed() > 2 * TRANSACTION_TIMEOUT {
                 let error = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
                 return Err(self.trouble("write the outputs", &error, begun));
@@ -203,6 +210,17 @@ impl Transaction<'_> {
             serve(self.producer);
         }
         Ok(())
+    }
+
+    /// Where the broker refuses a partition to the transaction, the outputs to it wait for ever, and only the next
+    /// transactional call tells. This one is never allowed here, so it has no effect but its answer.
+    fn ask(&self, begun: Instant) -> Result<(), Trouble> {
+        match self.producer.begin_transaction() {
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() || error.is_fatal() => {
+                Err(self.trouble("write the outputs", &KafkaError::Transaction(error), begun))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// What it means that the stage could not go on.
