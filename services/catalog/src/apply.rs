@@ -1,8 +1,9 @@
 //! From a folder of files to the bus. These functions block.
 
 use std::path::Path;
+use std::time::Duration;
 
-use freshet_catalog_model::access::{self, AccessChange};
+use freshet_catalog_model::access::{self, AccessChange, Acl, Roles};
 use freshet_catalog_model::compiled::{CompiledDataset, CompiledView};
 use freshet_catalog_model::{Catalog, ChangeSet, Diagnostic, SourceCatalog, plan, yaml};
 use freshet_kafka::{Connection, acl, admin, catalog};
@@ -10,6 +11,8 @@ use freshet_mapping::{Mapper, MapperError};
 use serde::{Serialize, Serializer};
 
 use crate::Error;
+
+const REACH_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reads and checks a folder, without a bus.
 ///
@@ -23,18 +26,34 @@ pub fn validate(dir: &Path) -> Result<SourceCatalog, Error> {
 
 /// What an apply would change in the catalogue.
 pub fn diff(connection: &Connection, dir: &Path) -> Result<ChangeSet, Error> {
-    Ok(differences(connection, dir)?.0)
+    let source = yaml::load(dir).map_err(Error::Refused)?;
+    plan(&source, &catalog::read_once(connection)?)
 }
 
-/// What an apply would change in the catalogue, and in what departments may do on Kafka itself: None where the cluster has
-/// no authorizer.
-pub fn differences(connection: &Connection, dir: &Path) -> Result<(ChangeSet, Option<AccessChange>), Error> {
+/// Everything that a folder's departments and the roles need on Kafka today, without a bus.
+pub fn access(roles: &Roles, dir: &Path) -> Result<Vec<Acl>, Error> {
     let source = yaml::load(dir).map_err(Error::Refused)?;
+    let changes = plan(&source, &Catalog::default())?;
+    roles.check(changes.after()).map_err(Error::Access)?;
+    Ok(access::access_of(changes.after(), roles, today()).into_iter().collect())
+}
+
+/// What an apply would change in the catalogue, and in what everybody may do on Kafka itself: None where the cluster has
+/// no authorizer.
+fn differences(connection: &Connection, roles: &Roles, dir: &Path) -> Result<(ChangeSet, Option<AccessChange>), Error> {
+    let source = yaml::load(dir).map_err(Error::Refused)?;
+    // A cluster that is not there, or does not let us in, is told at once and with the reason.
+    admin::is_reachable(connection, REACH_LIMIT)?;
     let current = catalog::read_once(connection)?;
     let changes = plan(&source, &current)?;
-    let today = jiff::Zoned::now().date();
-    let access = acl::describe(connection)?.map(|has| access::change(&current, changes.after(), today, &has));
+    roles.check(changes.after()).map_err(Error::Access)?;
+    let access = acl::describe(connection)?;
+    let access = access.map(|has| access::change(&current, changes.after(), roles, today(), &has));
     Ok((changes, access))
+}
+
+pub(crate) fn today() -> jiff::civil::Date {
+    jiff::Zoned::now().date()
 }
 
 /// The difference, which every service can work with: what only the compilers can refuse is refused here, not by a
@@ -73,8 +92,8 @@ fn plan(source: &SourceCatalog, current: &Catalog) -> Result<ChangeSet, Error> {
 ///
 /// # Errors
 /// [`Error::Refused`] before anything was changed. Topics that were made before a later error stay, and do no harm.
-pub fn apply(connection: &Connection, dir: &Path, dry_run: bool) -> Result<Report, Error> {
-    let (changes, access) = differences(connection, dir)?;
+pub fn apply(connection: &Connection, roles: &Roles, dir: &Path, dry_run: bool) -> Result<Report, Error> {
+    let (changes, access) = differences(connection, roles, dir)?;
     let mut report = Report { changes, access, dry_run, created: Vec::new(), altered: Vec::new() };
     if dry_run {
         return Ok(report);

@@ -11,6 +11,8 @@ pub const DEFAULTS: &str = include_str!("../defaults.toml");
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub listen: SocketAddr,
+    /// Sets ACLs where grants begin and end by their dates, on a cluster that has an authorizer.
+    pub keep_access: bool,
 }
 
 impl Default for Config {

@@ -8,6 +8,9 @@ pub enum Error {
     /// The files have mistakes, or ask for what may not be done. Nothing was changed.
     #[error("{}", list(.0))]
     Refused(Vec<Diagnostic>),
+    /// A role's principal, named as its setting.
+    #[error("setting {0}")]
+    Access(String),
     #[error(transparent)]
     Kafka(#[from] freshet_kafka::Error),
     #[error(transparent)]

@@ -4,13 +4,14 @@
 mod apply;
 mod config;
 mod error;
+mod keeper;
 mod metrics;
 mod registry;
 mod routes;
 mod service;
 
-pub use apply::{Report, apply, diff, validate};
+pub use apply::{Report, access, apply, diff, validate};
 pub use config::{Config, DEFAULTS};
 pub use error::Error;
 pub use routes::{Source, router};
-pub use service::run;
+pub use service::{run, run_at};

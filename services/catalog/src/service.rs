@@ -2,20 +2,38 @@
 
 use std::sync::Arc;
 
+use freshet_catalog_model::access::Roles;
 use freshet_kafka::Connection;
 use freshet_kafka::catalog::{self, CatalogHandle, State};
 use freshet_runtime::Context;
 
+use crate::apply::today;
+use crate::keeper::{Clock, Keeper};
 use crate::metrics::Metrics;
 use crate::{Config, Error, router};
 
 /// Serves until `context.stop`. Not ready before the catalogue was read to its end (P10); until then every answer is 503.
-pub async fn run(config: Config, connection: Connection, context: Context) -> Result<(), Error> {
+pub async fn run(config: Config, roles: Roles, connection: Connection, context: Context) -> Result<(), Error> {
+    run_at(config, roles, connection, context, Arc::new(today)).await
+}
+
+/// The same by another clock.
+pub async fn run_at(
+    config: Config,
+    roles: Roles,
+    connection: Connection,
+    context: Context,
+    today: Clock,
+) -> Result<(), Error> {
     let latch = context.readiness.wait_for("catalogue");
     let metrics = Metrics::register(&context.registry)?;
     let listen = |source| Error::Listen { address: config.listen, source };
     let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(listen)?;
     let handle = catalog::follow(&connection, context.stop.clone())?;
+    if config.keep_access {
+        let (catalogue, metrics, stop) = (handle.clone(), metrics.clone(), context.stop.clone());
+        tokio::spawn(Keeper { connection, roles, catalogue, today, metrics, stop }.run());
+    }
     let source = {
         let handle = handle.clone();
         Arc::new(move || handle.is_ready().then(|| handle.current()))

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use freshet_catalog::{Config, Error, apply, diff};
+use freshet_catalog_model::access::Roles;
 use freshet_catalog_model::topic::topics_of;
 use freshet_kafka::{Connection, admin, catalog};
 use freshet_runtime::Context;
@@ -45,13 +46,13 @@ fn a_folder_becomes_the_catalogue() {
     let dir = folder.path();
     good_files(dir);
 
-    let dry = apply(&connection, dir, true).expect("a dry run");
+    let dry = apply(&connection, &Roles::default(), dir, true).expect("a dry run");
     assert!(dry.to_string().contains("+ dataset permit\n"), "{dry}");
     let mut topics = admin::topics(&connection).expect("topics");
     topics.retain(|name, _| !name.starts_with("__"));
     assert_eq!(topics, BTreeMap::new(), "a dry run changes nothing");
 
-    let first = apply(&connection, dir, false).expect("applied");
+    let first = apply(&connection, &Roles::default(), dir, false).expect("applied");
     let written = catalog::read_once(&connection).expect("readable");
     assert_eq!(&written, first.changes.after());
     let topics = admin::topics(&connection).expect("topics");
@@ -60,7 +61,7 @@ fn a_folder_becomes_the_catalogue() {
     }
     assert_eq!(first.created.len(), topics_of(&written).len());
 
-    let again = apply(&connection, dir, false).expect("applied again");
+    let again = apply(&connection, &Roles::default(), dir, false).expect("applied again");
     assert!(again.changes.is_empty() && again.created.is_empty() && again.altered.is_empty(), "{again}");
     assert_eq!(again.to_string(), "No changes: the bus has what the files say.\n");
 
@@ -68,18 +69,18 @@ fn a_folder_becomes_the_catalogue() {
     write(dir, "permit/dataset.yaml", &dataset(2, 48));
     write(dir, "visit/visit.avsc", AVSC);
     write(dir, "visit/dataset.yaml", &dataset(3, 24));
-    let third = apply(&connection, dir, false).expect("applied");
+    let third = apply(&connection, &Roles::default(), dir, false).expect("applied");
     assert!(third.altered.contains(&"publish.permit".to_owned()), "{:?}", third.altered);
     assert!(third.altered.contains(&"reject.planning".to_owned()), "{:?}", third.altered);
     write(dir, "permit/dataset.yaml", &dataset(5, 48));
-    let Err(Error::Refused(diagnostics)) = apply(&connection, dir, false) else { panic!("applied") };
+    let Err(Error::Refused(diagnostics)) = apply(&connection, &Roles::default(), dir, false) else { panic!("applied") };
     assert_eq!(diagnostics[0].place.to_string(), "permit/dataset.yaml:5:1");
     assert_eq!(&catalog::read_once(&connection).expect("readable"), third.changes.after());
 
     // Removed from the files: gone from the catalogue, but the topics stay.
     std::fs::remove_dir_all(dir.join("visit")).expect("removed");
     write(dir, "permit/dataset.yaml", &dataset(2, 48));
-    apply(&connection, dir, false).expect("applied");
+    apply(&connection, &Roles::default(), dir, false).expect("applied");
     assert!(!catalog::read_once(&connection).expect("readable").datasets.contains_key("visit"));
     assert!(admin::topics(&connection).expect("topics").contains_key("dataset.visit"));
     assert!(diff(&connection, dir).expect("readable").is_empty());
@@ -92,7 +93,8 @@ fn serves(connection: Connection) {
     runtime.block_on(async move {
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], freshet_testkit::ports::free_port().expect("a port")));
         let context = Context::new();
-        let service = tokio::spawn(freshet_catalog::run(Config { listen }, connection, context.clone()));
+        let config = Config { listen, ..Config::default() };
+        let service = tokio::spawn(freshet_catalog::run(config, Roles::default(), connection, context.clone()));
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
         let client = reqwest::Client::new();
         let url = format!("http://{listen}/subjects/publish.permit-value/versions/latest");

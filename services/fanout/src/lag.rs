@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freshet_catalog_model::Delivery;
-use freshet_core::topics;
+use freshet_core::{clients, topics};
 use freshet_kafka::{Connection, admin};
 
-use crate::{Shared, webhook};
+use crate::Shared;
 
 const EVERY: Duration = Duration::from_secs(15);
 
@@ -20,7 +20,7 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
                 continue;
             }
             let (connection, group, topic) =
-                (shared.connection.clone(), webhook::group(&grant.id), topics::view(&grant.view));
+                (shared.connection.clone(), clients::fanout_group(&grant.id), topics::view(&grant.view));
             let read = tokio::task::spawn_blocking(move || behind(&connection, &group, &topic)).await;
             match read {
                 Ok(Ok(records)) if !subscription.stop.is_cancelled() => {

@@ -163,9 +163,11 @@ pub struct CatalogArguments {
 pub enum CatalogAction {
     /// Find every mistake, with file, line, column and the mend; needs no cluster
     Validate { dir: PathBuf },
+    /// List what everybody must be allowed to do on Kafka, as apply sets it; needs no cluster
+    Access { dir: PathBuf },
     /// Show what apply would change
     Diff { dir: PathBuf },
-    /// Write the catalogue, create and alter topics
+    /// Write the catalogue, create and alter topics, set access
     Apply { dir: PathBuf },
 }
 

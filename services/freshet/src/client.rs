@@ -8,7 +8,7 @@ use freshet_kafka::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Globals;
-use crate::settings;
+use crate::settings::{self, Settings};
 
 /// `DATA/bus.json`, written by `freshet up`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,11 +32,16 @@ impl Bus {
 
 /// The user's settings where they name a cluster, otherwise the bus of the data folder.
 pub fn connection(globals: &Globals) -> anyhow::Result<Connection> {
+    Ok(settings(globals)?.kafka)
+}
+
+/// All settings, with that cluster.
+pub fn settings(globals: &Globals) -> anyhow::Result<Settings> {
     let more = match Bus::read(&globals.data) {
         Some(bus) if globals.config.is_none() => vec![("kafka.bootstrap_servers".to_owned(), bus.kafka)],
         _ => Vec::new(),
     };
-    Ok(settings::load(globals, &more)?.value.kafka)
+    Ok(settings::load(globals, &more)?.value)
 }
 
 /// The gateway's address.

@@ -18,7 +18,10 @@ pub fn start(role: Role, settings: &Settings, context: &Context, services: &mut 
         }
         Role::Router => services.start(name, freshet_router::run(settings.router.clone(), connection, context)),
         Role::Fanout => services.start(name, freshet_fanout::run(settings.fanout.clone(), connection, context)),
-        Role::Catalog => services.start(name, freshet_catalog::run(settings.catalog.clone(), connection, context)),
+        Role::Catalog => {
+            let (config, roles) = (settings.catalog.clone(), settings.roles());
+            services.start(name, freshet_catalog::run(config, roles, connection, context));
+        }
         Role::Observer => services.start(name, freshet_observer::run(settings.observer.clone(), connection, context)),
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use freshet_catalog_model::access::{Principals, Roles};
 use freshet_runtime::Loaded;
 use freshet_runtime::log::LogSettings;
 use serde::Deserialize;
@@ -13,6 +14,7 @@ use crate::cli::Globals;
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub kafka: freshet_kafka::Connection,
+    pub access: Principals,
     pub admin: Admin,
     pub log: LogSettings,
     pub gateway: freshet_gateway::Config,
@@ -82,6 +84,16 @@ pub fn load(globals: &Globals, more: &[(String, String)]) -> anyhow::Result<Load
 }
 
 impl Settings {
+    /// What the services' rights on Kafka follow from.
+    pub fn roles(&self) -> Roles {
+        Roles {
+            principals: self.access.clone(),
+            validator_group: self.validator.group.clone(),
+            router_group: self.router.group.clone(),
+            catalog_keeps_access: self.catalog.keep_access,
+        }
+    }
+
     pub fn start_log(&self) -> anyhow::Result<()> {
         freshet_runtime::log::init(&self.log).context("setting up the log")
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use freshet_catalog_model::{Catalog, Delivery, Grant};
-use freshet_core::{Fault, Replay, ReplayRange, topics};
+use freshet_core::{Fault, Replay, ReplayRange, clients, topics};
 use freshet_kafka::catalog::CatalogHandle;
 use freshet_kafka::reader::Reader;
 use freshet_kafka::{Connection, Error, admin};
@@ -138,7 +138,7 @@ impl Follower {
         let topic = topics::view(&view.id);
         let positions = match &grant.delivery {
             Delivery::Kafka => committed(&self.connection, &grant.id, &topic)?,
-            Delivery::Webhook { .. } => committed(&self.connection, &format!("freshet.fanout.{}", grant.id), &topic)?,
+            Delivery::Webhook { .. } => committed(&self.connection, &clients::fanout_group(&grant.id), &topic)?,
             Delivery::Postgres { .. } | Delivery::Pull => {
                 self.trail.lock().unwrap_or_else(PoisonError::into_inner).reached(&grant.id, &view.id)
             }

@@ -1,5 +1,9 @@
-//! What departments may do on Kafka itself, as the cluster's authorizer is told: it follows from the catalogue, so that a
-//! grant and its ACL cannot differ.
+//! What everybody may do on Kafka itself, as the cluster's authorizer is told: the departments' part follows from the
+//! catalogue, so that a grant and its ACL cannot differ; the services' part from what each of them does ([`roles`]).
+
+pub mod roles;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
@@ -9,42 +13,78 @@ use serde::Serialize;
 
 use crate::catalog::Catalog;
 use crate::entry::Delivery;
+pub use roles::{Principals, Role, Roles};
 
 /// One permission. Kafka denies what nothing allows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Acl {
-    /// `User:<department>`
+    /// `User:<name>`
     pub principal: String,
     pub operation: Operation,
     pub resource: Resource,
 }
 
-/// Each allows to describe the resource too (Kafka, "Authorization and ACLs").
+/// To read, write and alter allow to describe too, to alter configurations allows to describe them (Kafka, "Authorization
+/// and ACLs").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     Read,
     Write,
+    Create,
+    Alter,
+    Describe,
+    AlterConfigs,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
     Topic(String),
+    /// Every topic whose name begins so.
+    TopicPrefix(String),
+    Group(String),
     /// Every consumer group whose name begins so.
     GroupPrefix(String),
+    TransactionalId(String),
+    /// Every transactional id that begins so.
+    TransactionalIdPrefix(String),
+    Cluster,
+}
+
+impl std::fmt::Display for Operation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Read => "reads",
+            Self::Write => "writes",
+            Self::Create => "creates",
+            Self::Alter => "alters",
+            Self::Describe => "describes",
+            Self::AlterConfigs => "configures",
+        })
+    }
+}
+
+impl std::fmt::Display for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Topic(name) => write!(f, "topic {name}"),
+            Self::TopicPrefix(prefix) => write!(f, "topic {prefix}*"),
+            Self::Group(name) => write!(f, "group {name}"),
+            Self::GroupPrefix(prefix) => write!(f, "group {prefix}*"),
+            Self::TransactionalId(id) => write!(f, "transactional id {id}"),
+            Self::TransactionalIdPrefix(prefix) => write!(f, "transactional id {prefix}*"),
+            Self::Cluster => f.write_str("the cluster"),
+        }
+    }
 }
 
 impl std::fmt::Display for Acl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let operation = match self.operation {
-            Operation::Read => "reads",
-            Operation::Write => "writes",
-        };
-        match &self.resource {
-            Resource::Topic(topic) => write!(f, "access: {} {operation} topic {topic}", self.principal),
-            Resource::GroupPrefix(prefix) => write!(f, "access: {} {operation} as group {prefix}*", self.principal),
-        }
+        let Self { principal, operation, resource } = self;
+        let is_a_name = !matches!(resource, Resource::Topic(_) | Resource::TopicPrefix(_) | Resource::Cluster);
+        let under_it = if is_a_name && *operation != Operation::Describe { " as" } else { "" };
+        write!(f, "access: {principal} {operation}{under_it} {resource}")
     }
 }
 
@@ -66,21 +106,14 @@ impl AccessChange {
     }
 }
 
-/// From what the cluster has to what the catalogue says. Only what an apply could have set is taken away: permissions of
-/// departments on the bus's topics and on their own groups. `before` names departments that may be gone `after`.
-pub fn change(before: &Catalog, after: &Catalog, today: Date, has: &BTreeSet<Acl>) -> AccessChange {
-    let wanted = access_of(after, today);
-    let departments = || before.departments.keys().chain(after.departments.keys());
+/// From what the cluster has to what the catalogue and the roles ask for. Only what an apply could have set is taken away:
+/// permissions of departments and of the roles' principals on what is the bus's. `before` names departments and grants that
+/// may be gone `after`.
+pub fn change(before: &Catalog, after: &Catalog, roles: &Roles, today: Date, has: &BTreeSet<Acl>) -> AccessChange {
+    let wanted = access_of(after, roles, today);
     let is_ours = |acl: &&Acl| {
-        departments().any(|department| {
-            acl.principal == principal(department)
-                && match &acl.resource {
-                    Resource::Topic(topic) => {
-                        ["view.", "publish.", "reject."].iter().any(|prefix| topic.starts_with(prefix))
-                    }
-                    Resource::GroupPrefix(prefix) => *prefix == group_prefix(department),
-                }
-        })
+        roles.could_have(acl, [before, after])
+            || [before, after].into_iter().any(|catalog| is_a_departments(acl, catalog))
     };
     AccessChange {
         add: wanted.difference(has).cloned().collect(),
@@ -88,22 +121,41 @@ pub fn change(before: &Catalog, after: &Catalog, today: Date, has: &BTreeSet<Acl
     }
 }
 
-/// A subscriber with a grant over Kafka that serves today reads its view, in groups of its own. An authority writes its
-/// dataset's publish topic. Whoever publishes reads its rejections. Nothing else.
-fn access_of(catalog: &Catalog, today: Date) -> BTreeSet<Acl> {
-    let mut access = BTreeSet::new();
+fn is_a_departments(acl: &Acl, catalog: &Catalog) -> bool {
+    let Some(department) = catalog.departments.keys().find(|id| acl.principal == principal(id)) else { return false };
+    match &acl.resource {
+        Resource::Topic(topic) => {
+            [topics::VIEW, topics::PUBLISH, topics::REJECT].iter().any(|prefix| topic.starts_with(prefix))
+        }
+        Resource::Group(name) => catalog.grants.contains_key(name),
+        Resource::GroupPrefix(prefix) => *prefix == group_prefix(department),
+        Resource::TopicPrefix(_)
+        | Resource::TransactionalId(_)
+        | Resource::TransactionalIdPrefix(_)
+        | Resource::Cluster => false,
+    }
+}
+
+/// A subscriber with a grant over Kafka that serves today reads its view, as the group of the grant's name or as groups of
+/// its own. An authority writes its dataset's publish topic. Whoever publishes reads its rejections. The roles do what
+/// [`Roles`] says. Nothing else.
+pub fn access_of(catalog: &Catalog, roles: &Roles, today: Date) -> BTreeSet<Acl> {
+    let mut access = roles.access(catalog, today);
     let mut allow = |department: &str, operation, resource| {
         access.insert(Acl { principal: principal(department), operation, resource });
     };
-    let mut reads = |department: &str, topic: String| {
+    let mut reads = |department: &str, topic: String, group: Option<&str>| {
         allow(department, Operation::Read, Resource::Topic(topic));
         allow(department, Operation::Read, Resource::GroupPrefix(group_prefix(department)));
+        if let Some(group) = group {
+            allow(department, Operation::Read, Resource::Group(group.to_owned()));
+        }
     };
-    for grant in catalog.active_grants(today).filter(|grant| grant.delivery == Delivery::Kafka) {
-        reads(&grant.subscriber, topics::view(&grant.view));
+    for grant in over_kafka(catalog, today) {
+        reads(&grant.subscriber, topics::view(&grant.view), Some(&grant.id));
     }
     for department in catalog.departments.values().filter(|department| !department.sources.is_empty()) {
-        reads(&department.id, topics::reject(&department.id));
+        reads(&department.id, topics::reject(&department.id), None);
     }
     for (id, dataset) in &catalog.datasets {
         for authority in &dataset.authorities {
@@ -113,6 +165,10 @@ fn access_of(catalog: &Catalog, today: Date) -> BTreeSet<Acl> {
     access
 }
 
+fn over_kafka(catalog: &Catalog, today: Date) -> impl Iterator<Item = &crate::entry::Grant> {
+    catalog.active_grants(today).filter(|grant| grant.delivery == Delivery::Kafka)
+}
+
 fn principal(department: &str) -> String {
     format!("User:{department}")
 }
@@ -120,88 +176,4 @@ fn principal(department: &str) -> String {
 /// An id holds no point, so no department's prefix begins another's.
 fn group_prefix(department: &str) -> String {
     format!("{department}.")
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::civil::date;
-
-    use super::*;
-
-    /// `clerk` publishes permits; `tax` reads them over Kafka until the end of 2026.
-    fn catalog(status: &str) -> Catalog {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        };
-        write(
-            "departments.yaml",
-            "clerk:\n  title: {en: Clerk}\n  sources: [urn:c]\ntax:\n  title: {en: Tax}\nwater:\n  title: {en: Water}\n",
-        );
-        write(
-            "permit/permit.avsc",
-            r#"{"type": "record", "name": "Permit", "fields": [{"name": "number", "type": "string"}]}"#,
-        );
-        write(
-            "permit/dataset.yaml",
-            "title: {en: Permits}\nauthorities: [clerk]\nkey: number\nversion: sequence\ncatalogue: {summary: {en: P}, \
-             update_frequency: daily, share_type: unconditional, share_method: other, classification: general}\n",
-        );
-        for (grant, delivery) in [("tax", "kafka"), ("water", "pull")] {
-            let text = format!(
-                "subscriber: {grant}\ndataset: permit\nfields: [number]\npurpose: p\nlegal_basis: l\n\
-                 valid_from: 2026-01-01\nvalid_until: 2026-12-31\nstatus: {status}\ndelivery: {delivery}\n"
-            );
-            write(&format!("grants/{grant}.yaml"), &text);
-        }
-        let source = crate::yaml::load(folder.path()).unwrap();
-        crate::plan::diff(&source, &Catalog::default()).unwrap().into_after()
-    }
-
-    fn lines(before: &Catalog, after: &Catalog, today: Date, has: &BTreeSet<Acl>) -> Vec<String> {
-        let view = after.grants["tax"].view.clone();
-        change(before, after, today, has).lines().into_iter().map(|line| line.replace(&view, "VIEW")).collect()
-    }
-
-    #[test]
-    fn departments_may_do_what_the_catalogue_says_and_nothing_else() {
-        let (none, active) = (Catalog::default(), catalog("active"));
-        let today = date(2026, 6, 1);
-        let expected = [
-            "+ access: User:clerk reads topic reject.clerk",
-            "+ access: User:clerk reads as group clerk.*",
-            "+ access: User:clerk writes topic publish.permit",
-            "+ access: User:tax reads topic view.VIEW",
-            "+ access: User:tax reads as group tax.*",
-        ];
-        assert_eq!(lines(&none, &active, today, &BTreeSet::new()), expected);
-        let has = access_of(&active, today);
-        assert!(change(&active, &active, today, &has).is_empty());
-    }
-
-    #[test]
-    fn what_ends_is_taken_away_and_what_others_set_stays() {
-        let (active, suspended) = (catalog("active"), catalog("suspended"));
-        let today = date(2026, 6, 1);
-        let mut has = access_of(&active, today);
-        let by_hand = |principal: &str, topic: &str| Acl {
-            principal: principal.to_owned(),
-            operation: Operation::Read,
-            resource: Resource::Topic(topic.to_owned()),
-        };
-        has.insert(by_hand("User:monitoring", "view.x"));
-        has.insert(by_hand("User:tax", "own-topic"));
-        let gone = ["- access: User:tax reads topic view.VIEW", "- access: User:tax reads as group tax.*"];
-        assert_eq!(lines(&active, &suspended, today, &has), gone);
-        assert_eq!(lines(&active, &active, date(2027, 1, 1), &has), gone, "expired");
-
-        // More than granted, and a department that is no longer in the catalogue.
-        has.insert(by_hand("User:water", "view.x"));
-        assert_eq!(lines(&active, &active, today, &has), ["- access: User:water reads topic view.x"]);
-        let mut without = active.clone();
-        without.departments.remove("water");
-        assert_eq!(lines(&active, &without, today, &has), ["- access: User:water reads topic view.x"]);
-    }
 }

@@ -2,6 +2,7 @@
 //! I/O: whatever is here can be called from a property test with nothing started.
 
 pub mod authority;
+pub mod clients;
 pub mod fault;
 pub mod hashed;
 pub mod headers;

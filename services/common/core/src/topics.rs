@@ -9,18 +9,26 @@ pub const VIEW_POSITIONS: &str = "freshet.view-positions";
 /// Rejections whose source no department owns.
 pub const REJECT_UNASSIGNED: &str = "reject.unassigned";
 
+/// What the topics of each family begin with.
+pub const PUBLISH: &str = "publish.";
+pub const DATASET: &str = "dataset.";
+pub const REJECT: &str = "reject.";
+pub const VIEW: &str = "view.";
+/// The bus's own: all that departments have nothing to do with.
+pub const OWN: &str = "freshet.";
+
 pub fn publish(dataset: &str) -> String {
-    format!("publish.{dataset}")
+    format!("{PUBLISH}{dataset}")
 }
 
 pub fn dataset(dataset: &str) -> String {
-    format!("dataset.{dataset}")
+    format!("{DATASET}{dataset}")
 }
 
 pub fn reject(department: &str) -> String {
-    format!("reject.{department}")
+    format!("{REJECT}{department}")
 }
 
 pub fn view(view: &str) -> String {
-    format!("view.{view}")
+    format!("{VIEW}{view}")
 }

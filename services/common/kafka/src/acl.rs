@@ -2,11 +2,13 @@
 //! librdkafka gives is freed by the guard that holds it; what belongs to an event is copied before the event is freed.
 #![allow(unsafe_code)]
 
-use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, c_char};
-use std::ptr::{self, NonNull};
+mod binding;
 
-use freshet_catalog_model::access::{Acl, Operation, Resource};
+use std::collections::BTreeSet;
+use std::ffi::{CStr, c_char};
+use std::ptr::NonNull;
+
+use freshet_catalog_model::access::Acl;
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::bindings as rd;
@@ -16,11 +18,11 @@ use crate::admin::{TIMEOUT, admin_client};
 use crate::client::Plain;
 use crate::reason::explain;
 use crate::{Connection, Error};
+use binding::{Binding, Kind, read};
 
 const ERROR_BYTES: usize = 512;
 
-/// Who may do what: of all ACLs those that can be said as an [`Acl`] (allowed, from any host, on a topic or on groups by
-/// prefix). None where the cluster has no authorizer.
+/// Who may do what: of all ACLs those that can be said as an [`Acl`]. None where the cluster has no authorizer.
 pub fn describe(connection: &Connection) -> Result<Option<BTreeSet<Acl>>, Error> {
     let client = admin_client(connection)?;
     let filter = Binding::any()?;
@@ -120,7 +122,7 @@ pub fn delete(connection: &Connection, acls: &[Acl]) -> Result<(), Error> {
 }
 
 fn failed(what: &str, reason: &str) -> Error {
-    Error::Acl { reason: format!("{what}: {reason}; the bus's own user needs Alter and Describe on the cluster") }
+    Error::Acl { reason: format!("{what}: {reason}; whoever does this needs Alter on the cluster") }
 }
 
 /// # Safety
@@ -142,115 +144,6 @@ unsafe fn text(pointer: *const c_char) -> String {
     }
     // SAFETY: not null, and ends with a zero byte.
     unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned()
-}
-
-/// # Safety
-/// `acl` lives.
-unsafe fn read(acl: *const rd::rd_kafka_AclBinding_t) -> Option<Acl> {
-    // SAFETY: librdkafka's accessors of a binding that lives.
-    let (allows, host, kind, name, pattern, operation, principal) = unsafe {
-        (
-            rd::rd_kafka_AclBinding_permission_type(acl),
-            text(rd::rd_kafka_AclBinding_host(acl)),
-            rd::rd_kafka_AclBinding_restype(acl),
-            text(rd::rd_kafka_AclBinding_name(acl)),
-            rd::rd_kafka_AclBinding_resource_pattern_type(acl),
-            rd::rd_kafka_AclBinding_operation(acl),
-            text(rd::rd_kafka_AclBinding_principal(acl)),
-        )
-    };
-    use rd::rd_kafka_ResourcePatternType_t as Pattern;
-    use rd::rd_kafka_ResourceType_t as Type;
-    let resource = match (kind, pattern) {
-        (Type::RD_KAFKA_RESOURCE_TOPIC, Pattern::RD_KAFKA_RESOURCE_PATTERN_LITERAL) => Resource::Topic(name),
-        (Type::RD_KAFKA_RESOURCE_GROUP, Pattern::RD_KAFKA_RESOURCE_PATTERN_PREFIXED) => Resource::GroupPrefix(name),
-        _ => return None,
-    };
-    let operation = match operation {
-        rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ => Operation::Read,
-        rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE => Operation::Write,
-        _ => return None,
-    };
-    let allows = allows == rd::rd_kafka_AclPermissionType_t::RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW;
-    (allows && host == "*").then_some(Acl { principal, operation, resource })
-}
-
-enum Kind {
-    New,
-    Filter,
-}
-
-/// A binding or a filter, which librdkafka holds in one type.
-struct Binding(NonNull<rd::rd_kafka_AclBinding_t>);
-
-impl Binding {
-    fn of(acl: &Acl, kind: Kind) -> Result<Self, Error> {
-        let c = |text: &str| CString::new(text).map_err(|_| failed("cannot be said", "a name holds a zero byte"));
-        let (restype, name, pattern) = match &acl.resource {
-            Resource::Topic(topic) => (
-                rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC,
-                c(topic)?,
-                rd::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_LITERAL,
-            ),
-            Resource::GroupPrefix(prefix) => (
-                rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_GROUP,
-                c(prefix)?,
-                rd::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_PREFIXED,
-            ),
-        };
-        let operation = match acl.operation {
-            Operation::Read => rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ,
-            Operation::Write => rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE,
-        };
-        let (principal, host) = (c(&acl.principal)?, c("*")?);
-        let make = match kind {
-            Kind::New => rd::rd_kafka_AclBinding_new,
-            Kind::Filter => rd::rd_kafka_AclBindingFilter_new,
-        };
-        let mut message: [c_char; ERROR_BYTES] = [0; ERROR_BYTES];
-        // SAFETY: all strings live through the call, which copies them; `message` has the size that is said.
-        unsafe {
-            let made = make(
-                restype,
-                name.as_ptr(),
-                pattern,
-                principal.as_ptr(),
-                host.as_ptr(),
-                operation,
-                rd::rd_kafka_AclPermissionType_t::RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW,
-                message.as_mut_ptr(),
-                message.len(),
-            );
-            NonNull::new(made).map(Self).ok_or_else(|| failed("cannot be said", &text(message.as_ptr())))
-        }
-    }
-
-    /// A filter that takes every ACL.
-    fn any() -> Result<Self, Error> {
-        let mut message: [c_char; ERROR_BYTES] = [0; ERROR_BYTES];
-        // SAFETY: a null text is "any"; `message` has the size that is said.
-        unsafe {
-            let made = rd::rd_kafka_AclBindingFilter_new(
-                rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_ANY,
-                ptr::null(),
-                rd::rd_kafka_ResourcePatternType_t::RD_KAFKA_RESOURCE_PATTERN_ANY,
-                ptr::null(),
-                ptr::null(),
-                rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_ANY,
-                rd::rd_kafka_AclPermissionType_t::RD_KAFKA_ACL_PERMISSION_TYPE_ANY,
-                message.as_mut_ptr(),
-                message.len(),
-            );
-            NonNull::new(made).map(Self).ok_or_else(|| failed("cannot be said", &text(message.as_ptr())))
-        }
-    }
-}
-
-impl Drop for Binding {
-    fn drop(&mut self) {
-        // SAFETY: made by librdkafka, freed once.
-        unsafe { rd::rd_kafka_AclBinding_destroy(self.0.as_ptr()) }
-    }
 }
 
 /// One request and the queue that its answer comes to.

@@ -282,12 +282,21 @@ impl Offsets {
         Ok(offsets)
     }
 
-    /// The number of partitions, or `None` where the topic does not exist.
+    /// The number of partitions, or `None` where the topic does not exist. Kafka tells who may not look at it nothing
+    /// about it, not even whether it is there: that is an error, not a topic that may still come.
     pub fn partition_count(&self, topic: &str) -> Result<Option<i32>, Error> {
         let metadata =
             self.client.fetch_metadata(Some(topic), TIMEOUT).map_err(Error::kafka("read a topic's partitions"))?;
-        let topic = metadata.topics().iter().find(|known| known.name() == topic && known.error().is_none());
-        Ok(topic.map(|topic| topic.partitions().len() as i32).filter(|count| *count > 0))
+        let Some(found) = metadata.topics().iter().find(|known| known.name() == topic) else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => Ok(Some(found.partitions().len() as i32).filter(|count| *count > 0)),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Err(Error::Topic {
+                topic: topic.to_owned(),
+                reason: "the user of this process may not see it; docs/security.md says what each role needs"
+                    .to_owned(),
+            }),
+            Some(_) => Ok(None),
+        }
     }
 }
 

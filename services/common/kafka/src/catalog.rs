@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use freshet_catalog_model::{Catalog, Entry};
-use freshet_core::{Fault, Replay, ReplayRange, topics};
+use freshet_core::{Fault, Replay, ReplayRange, clients, topics};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +17,6 @@ use crate::publisher::drain;
 use crate::reader::Reader;
 use crate::{Connection, Error, settings};
 
-/// Two people who apply at once share this id: the second fences the first, so a catalogue is never half of each.
-const TRANSACTIONAL_ID: &str = "freshet.catalog";
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the topic's end is looked at. A revoked grant must act within 5 s (P9).
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
@@ -246,7 +244,7 @@ pub fn write(connection: &Connection, puts: &[Entry], removes: &[String]) -> Res
     if puts.is_empty() && removes.is_empty() {
         return Ok(());
     }
-    let config = settings::producer(connection, "catalog", Some(TRANSACTIONAL_ID))?;
+    let config = settings::producer(connection, "catalog", Some(clients::CATALOG_TRANSACTIONAL_ID))?;
     let producer: BaseProducer<Plain> = config.create_with_context(Plain).map_err(Error::kafka("create a producer"))?;
     producer.init_transactions(WRITE_TIMEOUT).map_err(Error::kafka("take over the catalogue's transactions"))?;
     producer.begin_transaction().map_err(Error::kafka("write the catalogue"))?;

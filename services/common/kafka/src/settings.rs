@@ -1,6 +1,7 @@
 //! librdkafka's settings in three layers: ours by default, the operator's, and last the ones that correctness rests on,
 //! which nothing overrides.
 
+use freshet_core::clients::READER_GROUP;
 use rdkafka::ClientConfig;
 
 use crate::{Connection, Error};
@@ -133,7 +134,7 @@ impl Consumer<'_> {
     pub(crate) fn group(&self) -> &str {
         match self {
             Self::Group { group } | Self::WindowGroup { group } | Self::Unstable { group } => group,
-            Self::Reader | Self::Watermarks => "freshet.reader",
+            Self::Reader | Self::Watermarks => READER_GROUP,
         }
     }
 

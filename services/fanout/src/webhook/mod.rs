@@ -40,11 +40,6 @@ const RECEIPT_GRACE: Duration = Duration::from_secs(5);
 const WINDOW_RECORDS: usize = 1024;
 const WINDOW_BYTES: usize = 16 << 20;
 
-/// The consumer group of a grant. Its committed offsets are how far the subscriber is.
-pub fn group(grant: &str) -> String {
-    format!("freshet.fanout.{grant}")
-}
-
 /// Delivers until the subscription stops or parks.
 pub(crate) async fn run(
     shared: &Shared,
@@ -65,7 +60,7 @@ pub(crate) async fn run(
     )
     .map_err(|reason| Fault::fatal("webhook", reason))?;
     let settings = WindowSettings {
-        group: group(&subscription.grant.id),
+        group: freshet_core::clients::fanout_group(&subscription.grant.id),
         topic: freshet_core::topics::view(&subscription.grant.view),
         start: Start::Earliest,
         max_in_flight: shared.config.webhook.max_in_flight.max(WINDOW_RECORDS),

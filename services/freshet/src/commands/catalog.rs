@@ -1,5 +1,8 @@
-//! `freshet catalog validate|diff|apply DIR`.
+//! `freshet catalog validate|access|diff|apply DIR`.
 
+use std::path::Path;
+
+use freshet_catalog_model::access::{Acl, Principals, Roles};
 use freshet_catalog_model::{Diagnostic, SourceCatalog};
 use serde_json::json;
 
@@ -10,16 +13,35 @@ use crate::exit::Exit;
 pub fn run(globals: &Globals, arguments: &CatalogArguments) -> anyhow::Result<Exit> {
     let result = match &arguments.action {
         CatalogAction::Validate { dir } => freshet_catalog::validate(dir).map(|source| print_valid(globals, &source)),
-        CatalogAction::Diff { dir } => freshet_catalog::apply(&client::connection(globals)?, dir, true)
-            .map(|report| print_report(globals, &report)),
-        CatalogAction::Apply { dir } => freshet_catalog::apply(&client::connection(globals)?, dir, false)
-            .map(|report| print_report(globals, &report)),
+        CatalogAction::Access { dir } => {
+            let roles = client::settings(globals)?.roles();
+            freshet_catalog::access(&roles, dir).map(|acls| print_access(globals, &roles, &acls))
+        }
+        CatalogAction::Diff { dir } => compare(globals, dir, true)?,
+        CatalogAction::Apply { dir } => compare(globals, dir, false)?,
     };
     match result {
         Ok(exit) => Ok(exit),
         Err(freshet_catalog::Error::Refused(mistakes)) => Ok(print_mistakes(globals, &mistakes)),
         Err(error) => Err(error.into()),
     }
+}
+
+fn compare(globals: &Globals, dir: &Path, dry_run: bool) -> anyhow::Result<Result<Exit, freshet_catalog::Error>> {
+    let settings = client::settings(globals)?;
+    let report = freshet_catalog::apply(&settings.kafka, &settings.roles(), dir, dry_run);
+    Ok(report.map(|report| print_report(globals, &report)))
+}
+
+fn print_access(globals: &Globals, roles: &Roles, acls: &[Acl]) -> Exit {
+    match globals.output {
+        OutputForm::Json => println!("{}", json!(acls)),
+        OutputForm::Text => acls.iter().for_each(|acl| println!("{acl}")),
+    }
+    if roles.principals == Principals::default() {
+        eprintln!("note: no access.<role> is set, so only departments are listed (docs/security.md)");
+    }
+    Exit::Done
 }
 
 /// Exit 3 where a dry run finds differences.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use freshet_kafka::connection::Security;
 use freshet_runtime::run::{Services, stop_on_signal};
 use freshet_runtime::{CancellationToken, Context, admin};
 use freshet_testkit::broker::Prepared;
@@ -104,6 +105,11 @@ async fn serve(
             bail!("{}", problems.join("\n"));
         }
     }
+    if arguments.demo && settings.kafka.security != Security::default() {
+        bail!(
+            "--demo plays departments that log on nowhere: give it a cluster without TLS and passwords, or leave --demo out"
+        );
+    }
     apply(&settings, &folder).await?;
 
     let context = Context { stop: stop.clone(), ..Context::new() };
@@ -169,8 +175,8 @@ fn overrides(bootstrap: &str, ports: Ports, secrets: &Secrets) -> Vec<(String, S
 }
 
 async fn apply(settings: &Settings, folder: &std::path::Path) -> anyhow::Result<()> {
-    let (connection, folder) = (settings.kafka.clone(), folder.to_owned());
-    let report = tokio::task::spawn_blocking(move || freshet_catalog::apply(&connection, &folder, false))
+    let (connection, roles, folder) = (settings.kafka.clone(), settings.roles(), folder.to_owned());
+    let report = tokio::task::spawn_blocking(move || freshet_catalog::apply(&connection, &roles, &folder, false))
         .await
         .context("applying the catalogue")??;
     if !report.changes.is_empty() {

@@ -20,16 +20,21 @@ pub fn is_department_id(id: &str) -> bool {
     id.len() <= MAX_ID && id.bytes().next().is_some_and(is_word) && id.bytes().all(|byte| is_word(byte) || byte == b'-')
 }
 
+/// `unassigned` would share `reject.unassigned` with events whose source nobody owns. `freshet` would be given the bus's
+/// groups, `freshet.*`, as its own; `freshet-router` is what the router's own user may well be called.
+fn is_the_bus_own(id: &str) -> bool {
+    id == "unassigned" || id == "freshet" || id.starts_with("freshet-")
+}
+
 fn department(reader: Reader<'_>, key: &Key, node: &Node) -> Option<Department> {
     let is_good_id = is_department_id(&key.text);
     if !is_good_id {
         let message = format!("`{}` cannot be a department's id", key.text);
         reader.fail_at_key(key, message, "use a to z, 0 to 9 and `-`, beginning with a letter or digit, at most 64");
     }
-    // `unassigned` would share `reject.unassigned` with events whose source nobody owns.
-    let is_reserved = key.text == "unassigned";
+    let is_reserved = is_the_bus_own(&key.text);
     if is_reserved {
-        reader.fail_at_key(key, "`unassigned` is the bus's own word", "choose another id");
+        reader.fail_at_key(key, format!("`{}` is the bus's own word", key.text), "choose another id");
     }
     let map = reader.map(node, &key.text, KEYS)?;
     let title = map.need("title").and_then(|node| reader.title(node, "title"));

@@ -16,7 +16,7 @@ mod status;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use freshet_core::{Assigned, Fault, Stage, TopicPartition};
+use freshet_core::{Assigned, Fault, Stage, TopicPartition, clients};
 use rdkafka::consumer::{Consumer as _, ConsumerGroupMetadata};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
@@ -67,7 +67,7 @@ impl LoopSettings {
     }
 
     pub fn transactional_id(&self) -> String {
-        format!("freshet.{}.{}", self.service, self.instance)
+        format!("{}{}", clients::transactional_ids(&self.service), self.instance)
     }
 
     /// What no loop can run with, named as the service's own setting.
