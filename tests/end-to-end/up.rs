@@ -5,8 +5,11 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use freshet_testkit::departments::Consumer;
+use freshet_testkit::{Broker, BrokerSettings};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -19,12 +22,17 @@ struct Up {
 
 impl Up {
     fn start(folder: &Path, run: &str) -> Self {
+        Self::start_with(folder, run, &[])
+    }
+
+    fn start_with(folder: &Path, run: &str, more: &[&str]) -> Self {
         let printed = folder.join(format!("{run}.txt"));
         let out = File::create(&printed).expect("a file");
         let child = Command::new(env!("CARGO_BIN_EXE_freshet"))
             .arg("--data")
             .arg(folder.join("bus"))
             .args(["up", "--broker-heap", "384m"])
+            .args(more)
             .stdout(out.try_clone().expect("a file"))
             .stderr(out)
             .spawn()
@@ -81,8 +89,15 @@ fn curls(text: &str) -> (String, String) {
     (next(), next())
 }
 
+/// Both tests would choose the same ports.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_newcomer_publishes_by_hand_and_starts_again() {
+    let _alone = alone();
     if Command::new("curl").arg("--version").output().is_err() {
         eprintln!("not tested: curl is not installed");
         return;
@@ -127,12 +142,50 @@ fn a_newcomer_publishes_by_hand_and_starts_again() {
 
 /// What was published before the restarts is still there.
 fn trace(folder: &Path) {
+    let text = traced(folder);
+    assert!(text.contains("dataset.short_term_rental_registration"), "{text}");
+}
+
+fn traced(folder: &Path) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_freshet"))
         .arg("--data")
         .arg(folder.join("bus"))
         .args(["trace", "by-hand-1", "--dataset", "short_term_rental_registration"])
         .output()
         .expect("freshet");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && text.contains("dataset.short_term_rental_registration"), "{text}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// `--kafka`: nothing of it is started by us, and nothing of it is ended by us.
+#[test]
+fn a_cluster_that_somebody_else_started_is_used_and_left_as_it_is() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().canonicalize().expect("a folder");
+    let mut foreign = BrokerSettings { throwaway: true, ..BrokerSettings::new(folder.join("foreign")) };
+    foreign.heap = "384m".to_owned();
+    let mut foreign = Broker::start(foreign).expect("a cluster");
+    let bootstrap = foreign.bootstrap();
+    let mut up = Up::start_with(&folder, "foreign", &["--kafka", &bootstrap]);
+    assert_eq!(brokers(&folder), 0, "one of our own beside it");
+    let (_, publish) = curls(&up.text());
+    let answer = Command::new("sh").args(["-c", &publish]).output().expect("sh");
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("accepted"), "{answer:?}");
+    up.until("the event is in a view", |_| {
+        let hops = traced(&folder);
+        hops.contains("dataset.short_term_rental_registration") && hops.contains("view.short_term_rental_registration")
+    });
+    assert!(up.end(Signal::SIGINT).success(), "{}", up.text());
+
+    assert!(foreign.is_running() && foreign.serves());
+    let reader =
+        Consumer::new(&bootstrap, "afterwards", &["dataset.short_term_rental_registration"]).expect("a reader");
+    let deadline = Instant::now() + LIMIT;
+    let kept = loop {
+        assert!(Instant::now() < deadline, "the event is gone");
+        if let Some(record) = reader.next(Duration::from_millis(200)).expect("the cluster answers") {
+            break record;
+        }
+    };
+    assert_eq!(kept.header("ce_id"), Some("by-hand-1"));
 }

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use freshet_testkit::broker::Secured;
 use freshet_testkit::{Broker, BrokerSettings};
 use sha2::{Digest, Sha256};
 
@@ -35,6 +36,40 @@ pub struct Bus {
     pub folder: tempfile::TempDir,
     settings: Vec<String>,
     pub broker: Broker,
+    logon: Option<Logon>,
+}
+
+/// A cluster that asks everybody who they are, and allows what it was told to. Each role is the user `freshet-<role>`, each
+/// command `freshet-operator`.
+pub struct Logon {
+    pub secured: Secured,
+    /// Of `MECHANISMS`, for a user.
+    pub mechanism: fn(user: &str) -> &'static str,
+    pub superuser: &'static str,
+}
+
+impl Logon {
+    pub const OPERATOR: &'static str = "freshet-operator";
+
+    /// The password of every user that a bus knows.
+    pub fn password(user: &str) -> String {
+        format!("password-of-{user}")
+    }
+
+    fn settings(&self, folder: &Path, user: &str) -> Vec<String> {
+        let password = folder.join(format!("{user}.password"));
+        std::fs::write(&password, Self::password(user)).expect("a password");
+        let mechanism = (self.mechanism)(user).to_lowercase().replace("sha-", "sha").replace('-', "_");
+        let kafka = [
+            ("security.protocol", "sasl_tls".to_owned()),
+            ("security.sasl.mechanism", mechanism),
+            ("security.sasl.username", user.to_owned()),
+            ("security.sasl.password_file", password.display().to_string()),
+            ("security.tls.ca_file", self.secured.ca_file.display().to_string()),
+        ];
+        let access = ROLES.iter().copied().chain(["operator"]).map(|role| format!("access.{role}=User:freshet-{role}"));
+        kafka.into_iter().map(|(key, value)| format!("kafka.{key}={value}")).chain(access).collect()
+    }
 }
 
 /// What the bus is started with.
@@ -51,8 +86,14 @@ pub struct Options<'a> {
 impl Bus {
     /// Broker, catalogue, all roles, and everything ready.
     pub fn start(options: &Options<'_>) -> Self {
+        Self::start_on(options, None)
+    }
+
+    /// The same on a cluster that asks who one is: the first apply is the superuser's.
+    pub fn start_on(options: &Options<'_>, logon: Option<Logon>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let broker = BrokerSettings { throwaway: true, ..BrokerSettings::new(folder.path().join("kafka")) };
+        let secured = logon.as_ref().map(|logon| logon.secured.clone());
+        let broker = BrokerSettings { throwaway: true, secured, ..BrokerSettings::new(folder.path().join("kafka")) };
         let broker = Broker::start(broker).unwrap_or_else(|error| panic!("the broker: {error}"));
         let [gateway, pull, registry, observer] = [(); 4].map(|()| free_port());
         let files = Files::write(folder.path(), options);
@@ -73,8 +114,11 @@ impl Bus {
             folder,
             settings,
             broker,
+            logon,
         };
-        bus.run(&["catalog", "apply", &options.catalogue.to_string_lossy()]);
+        let first = bus.logon.as_ref().map_or(Logon::OPERATOR, |logon| logon.superuser);
+        let apply = ["catalog", "apply", &options.catalogue.to_string_lossy()];
+        finished(&mut bus.command_as(first, &apply));
         for role in ROLES {
             bus.add(role, "0");
         }
@@ -86,26 +130,24 @@ impl Bus {
     }
 
     pub fn bootstrap(&self) -> String {
-        self.broker.bootstrap()
+        self.logon.as_ref().map_or_else(|| self.broker.bootstrap(), |logon| logon.secured.bootstrap())
     }
 
     /// Runs a command of the program to its end and returns what it printed. Panics where it fails.
     pub fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().expect("the program runs");
-        assert!(
-            output.status.success(),
-            "freshet {arguments:?}: {}\n{}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        finished(&mut self.command(arguments))
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_as(Logon::OPERATOR, arguments)
+    }
+
+    /// As this user of the cluster, where it knows users.
+    pub fn command_as(&self, user: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
+        let logon = self.logon.as_ref().map(|logon| logon.settings(self.folder.path(), user)).unwrap_or_default();
         command.args(arguments).args(["--kafka", &self.bootstrap()]);
-        for setting in &self.settings {
+        for setting in self.settings.iter().chain(&logon) {
             command.args(["--set", setting]);
         }
         command.current_dir(self.folder.path()).stdin(Stdio::null());
@@ -146,7 +188,7 @@ impl Bus {
         }
         let log = self.folder.path().join(format!("{id}.{}.log", role.starts));
         let log = File::create(log).expect("a log file");
-        let mut command = self.command(&arguments);
+        let mut command = self.command_as(&format!("freshet-{name}"), &arguments);
         command.stdout(log.try_clone().expect("a log file")).stderr(log);
         let child = command.spawn().expect("the role starts");
         let role = self.roles.get_mut(id).expect("the role");
@@ -174,6 +216,19 @@ impl Bus {
                 std::thread::park_timeout(Duration::from_millis(50));
             }
         }
+    }
+
+    /// How one process ended by itself, with the end of its log; None while it runs.
+    pub fn ended(&mut self, id: &str) -> Option<(ExitStatus, String)> {
+        let role = self.roles.get_mut(id).expect("the role");
+        let status = role.child.as_mut()?.try_wait().expect("a status")?;
+        Some((status, tail(&self.folder.path().join(format!("{id}.{}.log", role.starts - 1)))))
+    }
+
+    /// What `/ready` answers.
+    pub fn readiness(&self, id: &str) -> String {
+        let url = format!("http://127.0.0.1:{}/ready", self.roles[id].admin_port);
+        reqwest::blocking::get(url).and_then(reqwest::blocking::Response::text).unwrap_or_default()
     }
 
     /// Whether one process says that it is ready.
@@ -207,6 +262,9 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
         for role in self.roles.values_mut() {
             if let Some(child) = &mut role.child {
                 let _ = child.kill();
@@ -214,6 +272,14 @@ impl Drop for Bus {
             }
         }
     }
+}
+
+/// Runs a command to its end and returns what it printed. Panics where it fails.
+fn finished(command: &mut Command) -> String {
+    let output = command.output().expect("the program runs");
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{printed}{errors}", output.status);
+    printed.into_owned()
 }
 
 /// The files beside the settings: tokens, secrets, the pseudonym key.
