@@ -44,10 +44,16 @@ fn the_documented_example_is_good() {
 fn what_only_the_mapping_knows_is_refused_at_the_mapping() {
     let folder = tempfile::tempdir().expect("a folder");
     documented(folder.path());
-    let file = folder.path().join("vehicle/dataset.yaml");
-    let text = fs::read_to_string(&file).expect("written before");
-    fs::write(&file, text.replace("{from: Regnr, trim: true}", "{from: Regnr, null_when: [x]}")).expect("written");
+    let edit = |file: &str, from: &str, to: &str| {
+        let file = folder.path().join(file);
+        let text = fs::read_to_string(&file).expect("written before");
+        assert!(text.contains(from), "{text}");
+        fs::write(&file, text.replace(from, to)).expect("written");
+    };
+    // A key field with a default needs a column all the same.
+    edit("vehicle/vehicle.avsc", r#""type": "string", "doc""#, r#""type": "string", "default": "", "doc""#);
+    edit("vehicle/dataset.yaml", "    plate: {from: Regnr, trim: true}\n", "");
     let Err(Error::Refused(diagnostics)) = validate(folder.path()) else { panic!("taken") };
     let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-    assert!(lines[0].starts_with("vehicle/dataset.yaml:19:1: field plate has `null_when`"), "{lines:?}");
+    assert!(lines[0].starts_with("vehicle/dataset.yaml:19:1: key field plate has no column"), "{lines:?}");
 }

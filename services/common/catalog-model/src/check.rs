@@ -13,8 +13,8 @@ use freshet_avro::{FieldType, Plan};
 
 use crate::diagnostic::{Diagnostic, Place};
 use crate::entry::Department;
-use crate::nearest::suggestion;
 use crate::yaml::{Document, Files};
+use freshet_core::nearest::suggestion;
 
 pub(crate) fn check(files: &Files, found: &mut Vec<Diagnostic>) {
     let mut checker = Checker { found, departments: None, department_ids: files.department_ids() };
@@ -80,7 +80,7 @@ impl Checker<'_> {
 
     /// A mistake inside of an expression, at its own column where the file shows it.
     fn expression(&mut self, document: &Document, path: &[&str], error: PredicateError) {
-        const MEND: &str = "docs/catalogue.md, Expressions, shows the language";
+        const MEND: &str = "mend the expression (docs/catalogue.md, Expressions)";
         let node = document.find(path);
         let mut place = document.place_of(node);
         let message = match node.column_of(error.at) {
@@ -90,7 +90,9 @@ impl Checker<'_> {
             }
             None => error.to_string(),
         };
-        self.fail(place, message, MEND);
+        // Some sentences bring their mend along.
+        let (message, mend) = message.rsplit_once("; ").unwrap_or((&message, MEND));
+        self.fail(place, message, mend);
     }
 }
 

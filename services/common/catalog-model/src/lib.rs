@@ -3,13 +3,13 @@
 //! Kafka and of any service.
 
 pub mod access;
+mod avsc;
 pub mod catalog;
 mod check;
 pub mod compiled;
 pub mod diagnostic;
 pub mod entry;
 pub mod mapping;
-pub mod nearest;
 pub mod plan;
 pub mod schema;
 pub mod source;

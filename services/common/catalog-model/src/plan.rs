@@ -6,7 +6,7 @@ mod views;
 
 use std::collections::BTreeMap;
 
-pub(crate) use schemas::field_place;
+pub(crate) use schemas::incompatible;
 pub use views::view_id;
 
 use crate::catalog::Catalog;

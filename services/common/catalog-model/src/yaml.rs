@@ -7,6 +7,7 @@ mod grant;
 mod mapping;
 mod node;
 mod reader;
+mod syntax;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

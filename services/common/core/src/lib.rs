@@ -7,6 +7,7 @@ pub mod fault;
 pub mod hashed;
 pub mod headers;
 pub mod identifiers;
+pub mod nearest;
 pub mod receipt;
 pub mod record;
 pub mod stage;

@@ -16,7 +16,6 @@ mod json_lines;
 mod kind;
 mod lines;
 mod mapper;
-mod nearest;
 mod reader;
 mod records;
 mod row;

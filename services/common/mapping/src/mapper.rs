@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use crate::beside::MappedRow;
 use crate::form::Vocabularies;
 use crate::kind::{self, Field, Fields, Kind};
-use crate::nearest::nearest;
 use crate::reader::FieldReader;
 use crate::row::{Cell, Row};
 use crate::value::vocabulary::Spellings;
+use freshet_core::nearest::nearest;
 
 /// One line or record may have this many bytes.
 pub const DEFAULT_LIMIT_BYTES: usize = 1024 * 1024;

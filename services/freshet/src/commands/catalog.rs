@@ -66,7 +66,7 @@ fn print_mistakes(globals: &Globals, mistakes: &[Diagnostic]) -> Exit {
             for mistake in mistakes {
                 eprintln!("{mistake}");
             }
-            eprintln!("{} mistake(s)", mistakes.len());
+            eprintln!("{} {}", mistakes.len(), if mistakes.len() == 1 { "mistake" } else { "mistakes" });
         }
     }
     Exit::Findings

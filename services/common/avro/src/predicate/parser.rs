@@ -1,5 +1,7 @@
 //! From tokens to nodes, with the types resolved.
 
+use freshet_core::nearest::suggestion;
+
 use super::evaluate::{Comparison, Item, Node};
 use super::operand::{Family, Literal, Operand, family, number_literal, text_literal};
 use super::token::{Token, tokens};
@@ -164,11 +166,8 @@ impl Parser<'_> {
         };
         self.next += 1;
         Operand::find(&path, self.writer, self.reader).ok_or_else(|| {
-            let message = match nearest(&path, self.reader) {
-                Some(known) => format!("the schema has no field {path}; did you mean {known}?"),
-                None => format!("the schema has no field {path}"),
-            };
-            self.wrong(at, message)
+            let mend = suggestion(&path, self.reader.fields().map(|(known, ..)| known));
+            self.wrong(at, format!("the schema has no field `{path}`; {mend}"))
         })
     }
 
@@ -262,14 +261,4 @@ fn negate_if(negated: bool, node: Node) -> Node {
 
 fn single_or(mut nodes: Vec<Node>, many: fn(Vec<Node>) -> Node) -> Node {
     if nodes.len() == 1 { nodes.swap_remove(0) } else { many(nodes) }
-}
-
-/// A field that the author may have meant: the same but for case and underscores, or the same last name.
-fn nearest<'a>(path: &str, plan: &'a Plan) -> Option<&'a str> {
-    let plain = |text: &str| text.replace('_', "").to_lowercase();
-    let last = |text: &str| plain(text.rsplit('.').next().unwrap_or(text));
-    plan.fields()
-        .find(|(known, ..)| plain(known) == plain(path))
-        .or_else(|| plan.fields().find(|(known, ..)| last(known) == last(path)))
-        .map(|(known, ..)| known)
 }

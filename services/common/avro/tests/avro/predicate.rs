@@ -284,10 +284,10 @@ fn mistakes_are_told_with_their_place() {
     wrong("name = 'a", 7, "no closing '");
     wrong("name = 'a' name", 11, "expected `and`, `or` or the end, found name");
     wrong("name == 'a'", 6, "expected a value");
-    wrong("nmae = 'a'", 0, "no field nmae");
-    wrong("Name = 'a'", 0, "did you mean name?");
-    wrong("x = 1", 0, "did you mean in.x?");
-    wrong("王 = 1", 0, "no field 王");
+    wrong("nmae = 'a'", 0, "no field `nmae`; did you mean `name`?");
+    wrong("Name = 'a'", 0, "did you mean `name`?");
+    wrong("x = 1", 0, "did you mean `in.x`?");
+    wrong("王 = 1", 0, "no field `王`");
     wrong("name = '王' and from = '2024-02-30'", 22, "expected the form 'YYYY-MM-DD'");
     wrong("from = 20240229", 7, "single quotes");
     wrong("count = '7'", 8, "number without quotes");

@@ -9,8 +9,8 @@ use freshet_core::authority::Authorities;
 use super::{Checker, is_always_there};
 use crate::compiled::{can_be_key, can_be_version};
 use crate::entry::{Dataset, ShareType, Transitions, VersionRule};
-use crate::nearest::suggestion;
 use crate::yaml::{DatasetDraft, Document, Kind};
+use freshet_core::nearest::suggestion;
 
 impl Checker<'_> {
     pub(super) fn dataset(&mut self, document: &Document, draft: &DatasetDraft, plan: &Plan) {
@@ -48,6 +48,10 @@ impl Checker<'_> {
             if department.is_some_and(|department| department.sources.is_empty()) {
                 let message = format!("{} has no `sources`, so no event can come from it", authority.department);
                 self.fail(place, message, "add `sources` to the department in departments.yaml");
+            }
+            // Whoever is meant by a name that nobody has may have none of these divisions.
+            if self.departments.is_some() && !self.department_ids.contains(authority.department.as_str()) {
+                continue;
             }
             list.push((&authority.department, &authority.divisions));
             if let Err(overlap) = Authorities::new(list.iter().copied()) {

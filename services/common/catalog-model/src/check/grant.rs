@@ -9,11 +9,12 @@ use freshet_avro::{FieldType, Plan};
 use super::Checker;
 use crate::compiled::mask_kinds;
 use crate::entry::{Delivery, Grant, GrantStatus, Mask, ShareType};
-use crate::nearest::suggestion;
 use crate::yaml::{Document, Files};
+use freshet_core::nearest::suggestion;
 
 impl Checker<'_> {
     pub(super) fn grants(&mut self, files: &Files, plans: &BTreeMap<&str, Plan>) {
+        let mut alike: BTreeMap<String, Vec<&Grant>> = BTreeMap::new();
         let mut tables: BTreeMap<(&str, &str), &str> = BTreeMap::new();
         for (id, (document, draft)) in &files.grants {
             let Some(draft) = draft else { continue };
@@ -39,6 +40,25 @@ impl Checker<'_> {
                 let message = format!("grant {other} is delivered into the table {table} of {connection} too");
                 self.fail(place, message, "give each grant a table of its own");
             }
+            if draft.refused.is_empty() && grant.status != GrantStatus::Terminated {
+                let before = alike.entry(what_is_delivered(grant)).or_default();
+                self.twice(document, grant, before);
+                before.push(grant);
+            }
+        }
+    }
+
+    /// What a subscriber is granted twice would reach it twice.
+    fn twice(&mut self, document: &Document, grant: &Grant, before: &[&Grant]) {
+        let is_same_time =
+            |other: &&&Grant| other.valid_from <= grant.valid_until && grant.valid_from <= other.valid_until;
+        if let Some(other) = before.iter().find(is_same_time) {
+            let message = format!(
+                "grant {} gives {} the same by the same way from {} to {}",
+                other.id, grant.subscriber, other.valid_from, other.valid_until
+            );
+            let mend = "remove one of the two; to prolong a grant, change its `valid_until`";
+            self.fail(document.key_place(&["subscriber"]), message, mend);
         }
     }
 
@@ -121,6 +141,17 @@ impl Checker<'_> {
             Mask::FirstCharacter | Mask::LastFour | Mask::Redact | Mask::Null => {}
         }
     }
+}
+
+/// Subscriber, view and way out, as a text that two grants share only where they deliver the same. A table is the subject of
+/// a check of its own.
+fn what_is_delivered(grant: &Grant) -> String {
+    let fields: BTreeSet<&String> = grant.fields.iter().collect();
+    let way = match &grant.delivery {
+        Delivery::Postgres { .. } => format!("{} {:?}", grant.id, grant.delivery),
+        Delivery::Kafka | Delivery::Pull | Delivery::Webhook { .. } => format!("{:?}", grant.delivery),
+    };
+    format!("{:?}", (&grant.subscriber, &grant.dataset, fields, &grant.masks, &grant.rows, way))
 }
 
 /// `a.b` is inside of `a`.

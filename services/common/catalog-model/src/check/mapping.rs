@@ -1,14 +1,14 @@
 //! `mapping` against the schema.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use freshet_avro::{FieldType, Plan, RecordType};
 
-use super::Checker;
+use super::{Checker, is_always_there};
 use crate::diagnostic::Place;
 use crate::mapping::{FieldMapping, Mapping, ReadAs};
-use crate::nearest::suggestion;
-use crate::yaml::Document;
+use crate::yaml::{Document, Kind};
+use freshet_core::nearest::suggestion;
 
 impl Checker<'_> {
     pub(super) fn mapping(&mut self, document: &Document, mapping: &Mapping, plan: &Plan) {
@@ -16,11 +16,14 @@ impl Checker<'_> {
             let place = document.key_place(&["mapping", "fields", path]);
             if let Some(ty) = self.field(place, path, plan) {
                 self.read_as(document, path, field, ty);
+                self.nothing(document, path, field, plan);
+                self.symbols(document, mapping, field, ty);
             }
             self.vocabulary(document, mapping, path, field);
             self.columns(document, path, field);
         }
         self.missing(document, mapping, plan.record());
+        self.spellings(document, mapping);
         for (index, column) in mapping.ignore.iter().enumerate() {
             let taken = mapping.fields.iter().find(|(_, field)| field.from.contains(column));
             if let Some((path, _)) = taken {
@@ -60,6 +63,57 @@ impl Checker<'_> {
             let place = document.place(&["mapping", "fields", path, "read"]);
             let message = format!("`{path}` is {ty}, and `{way}` reads {due}");
             self.fail(place, message, "choose the way of reading that fits the type (docs/catalogue.md)");
+        }
+    }
+
+    /// What stands for nothing needs a schema in which nothing may stand.
+    fn nothing(&mut self, document: &Document, path: &str, field: &FieldMapping, plan: &Plan) {
+        const MEND: &str = "make the field nullable in the schema (`[\"null\", …]`, default null), or remove it here";
+        if is_always_there(path, plan) {
+            let at = |key: &str| document.key_place(&["mapping", "fields", path, key]);
+            if !field.null_when.is_empty() {
+                self.fail(at("null_when"), format!("`{path}` cannot be null in the schema"), MEND);
+            }
+            let has_default = default_of(plan.record(), path);
+            if field.optional && !has_default {
+                self.fail(at("optional"), format!("`{path}` has neither null nor a default in the schema"), MEND);
+            }
+        }
+    }
+
+    /// A vocabulary of an enum gives nothing but its symbols.
+    fn symbols(&mut self, document: &Document, mapping: &Mapping, field: &FieldMapping, ty: &FieldType) {
+        let (ReadAs::OneOf { vocabulary }, FieldType::Enum(symbols)) = (&field.read, ty.without_null()) else { return };
+        let Some(known) = mapping.vocabularies.get(vocabulary) else { return };
+        for (index, (member, _)) in known.members.iter().enumerate() {
+            if !symbols.symbols.contains(member) {
+                let path = ["mapping", "vocabularies", vocabulary];
+                let place = match document.find(&path).kind {
+                    Kind::List(_) => document.place(&[&path[..], &[&index.to_string()]].concat()),
+                    Kind::Map(_) | Kind::Scalar { .. } => document.key_place(&[&path[..], &[member]].concat()),
+                };
+                let mend = suggestion(member, symbols.symbols.iter().map(String::as_str));
+                self.fail(place, format!("`{member}` is no symbol of the schema's enum"), mend);
+            }
+        }
+    }
+
+    /// A spelling means one thing.
+    fn spellings(&mut self, document: &Document, mapping: &Mapping) {
+        for (name, vocabulary) in &mapping.vocabularies {
+            let mut owners: BTreeMap<&str, &str> =
+                vocabulary.members.keys().map(|member| (member.as_str(), member.as_str())).collect();
+            for (member, spellings) in &vocabulary.members {
+                for (index, spelling) in spellings.iter().enumerate() {
+                    if let Some(other) = owners.insert(spelling, member)
+                        && other != member
+                    {
+                        let place = document.place(&["mapping", "vocabularies", name, member, &index.to_string()]);
+                        let message = format!("`{spelling}` stands for both `{other}` and `{member}`");
+                        self.fail(place, message, "keep it at one of them");
+                    }
+                }
+            }
         }
     }
 
@@ -131,6 +185,18 @@ fn is_time(ty: &FieldType) -> bool {
 
 fn is_list(ty: &FieldType) -> bool {
     matches!(ty, FieldType::Array(items) if matches!(**items, FieldType::String))
+}
+
+/// Whether the field, or a record around it, has a default.
+fn default_of(record: &RecordType, path: &str) -> bool {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    record.field(name).is_some_and(|field| {
+        field.default.is_some()
+            || match (field.ty.without_null(), rest) {
+                (FieldType::Record(record), Some(rest)) => default_of(record, rest),
+                _ => false,
+            }
+    })
 }
 
 fn unmapped(mapping: &Mapping, record: &RecordType, prefix: &str) -> Vec<String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use freshet_avro::compatibility;
 use freshet_core::topics;
 
+use crate::avsc::field_place;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::entry::SchemaVersion;
 use crate::schema::canonical;
@@ -85,38 +86,21 @@ impl Registry {
     fn check(&self, subject: &str, file: &SourceSchema, refused: &mut Vec<Diagnostic>) {
         let versions = self.versions(subject);
         let previous: Vec<&str> = versions.iter().map(|schema| schema.avsc.as_str()).collect();
-        let Err(incompatibilities) = compatibility::check(&previous, &file.avsc) else { return };
-        for incompatibility in incompatibilities {
-            let (place, message) = match incompatibility.path.as_str() {
-                "" => (Place::file(&file.file), incompatibility.message),
-                path => (field_place(file, path), format!("field {path}: {}", incompatibility.message)),
-            };
-            let mend = "records of every version must be readable with every other: add fields with a default, change \
-                        nothing else, or make a new dataset";
-            refused.push(Diagnostic::new(place, message, mend));
-        }
+        refused.extend(incompatible(&previous, file));
     }
 }
 
-/// Where the schema's text names the field; the beginning where it does not (the field is gone).
-pub fn field_place(file: &SourceSchema, path: &str) -> Place {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    let quoted = format!("\"{name}\"");
-    let is_name = |at: usize| {
-        let before = file.avsc[..at].trim_end();
-        before.strip_suffix(':').is_some_and(|before| before.trim_end().ends_with("\"name\""))
+/// What keeps the schema from following the earlier ones.
+pub fn incompatible(previous: &[&str], file: &SourceSchema) -> Vec<Diagnostic> {
+    let reasons = compatibility::check(previous, &file.avsc).err().unwrap_or_default();
+    let refuse = |reason: compatibility::Incompatibility| {
+        let (place, message) = match reason.path.as_str() {
+            "" => (Place::file(&file.file), reason.message),
+            path => (field_place(file, path), format!("field {path}: {}", reason.message)),
+        };
+        let mend = "records of every version must be readable with every other: add fields with a default, change \
+                    nothing else, or make a new dataset";
+        Diagnostic::new(place, message, mend)
     };
-    let found = file.avsc.match_indices(&quoted).map(|(at, _)| at).find(|at| is_name(*at));
-    match found {
-        None => Place::file(&file.file),
-        Some(at) => {
-            let before = &file.avsc[..at];
-            let line_begin = before.rfind('\n').map_or(0, |newline| newline + 1);
-            Place {
-                file: file.file.clone(),
-                line: before.matches('\n').count() + 1,
-                column: before[line_begin..].chars().count() + 1,
-            }
-        }
-    }
+    reasons.into_iter().map(refuse).collect()
 }

@@ -5,6 +5,8 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
+use freshet_core::nearest::nearest;
+
 use super::dataset::is_dataset_id;
 use super::node::MAX_BYTES;
 use crate::diagnostic::{Diagnostic, Place};
@@ -36,6 +38,8 @@ const GRANTS: &str = "grants";
 pub fn list(dir: &Path, found: &mut Vec<Diagnostic>) -> Listing {
     let mut listing = Listing::default();
     let Some(entries) = entries(dir, "", found) else { return listing };
+    let is_empty = entries.is_empty();
+    let mut is_misnamed = false;
     for entry in entries {
         match entry.name.as_str() {
             DEPARTMENTS if !entry.is_dir => listing.departments = Some(entry.name),
@@ -45,7 +49,7 @@ pub fn list(dir: &Path, found: &mut Vec<Diagnostic>) -> Listing {
                     listing.datasets.insert(entry.name, names);
                 }
             }
-            _ => refuse_lookalike(&entry.name, "", &[DEPARTMENTS], found),
+            _ => is_misnamed |= refuse_lookalike(&entry.name, "", DEPARTMENTS, found),
         }
     }
     for (what, count, most) in
@@ -56,8 +60,11 @@ pub fn list(dir: &Path, found: &mut Vec<Diagnostic>) -> Listing {
             found.push(Diagnostic::new(Place::file("."), message, "divide the catalogue over two buses"));
         }
     }
-    if listing.departments.is_none() {
-        let mend = "write it: docs/catalogue.md shows the form";
+    if is_empty {
+        let mend = "give the path of a catalogue folder, or write one: docs/catalogue.md shows the form";
+        found.push(Diagnostic::new(Place::file("."), format!("the folder {} is empty", dir.display()), mend));
+    } else if listing.departments.is_none() && !is_misnamed {
+        let mend = "write it (docs/catalogue.md shows the form), or give the folder in which it stands";
         found.push(Diagnostic::new(Place::file(DEPARTMENTS), "the file is missing", mend));
     }
     listing
@@ -74,8 +81,12 @@ fn list_grants(dir: &Path, found: &mut Vec<Diagnostic>, grants: &mut BTreeMap<St
                 let mend = "name the file with a to z, 0 to 9 and `-`, at most 64 characters";
                 found.push(Diagnostic::new(Place::file(file), "the file's name cannot be a grant's id", mend));
             }
-            _ if entry.is_dir || entry.name.ends_with(".yml") => {
+            _ if entry.is_dir => {
                 let mend = "put each grant into a file `grants/<grant>.yaml`";
+                found.push(Diagnostic::new(Place::file(file), "not read: it is a folder", mend));
+            }
+            _ if entry.name.ends_with(".yml") => {
+                let mend = format!("rename it to `{}.yaml`", file.trim_end_matches(".yml"));
                 found.push(Diagnostic::new(Place::file(file), "not read: it is no `.yaml` file", mend));
             }
             _ => {}
@@ -88,10 +99,8 @@ fn list_dataset(dir: &Path, id: &str, found: &mut Vec<Diagnostic>) -> Option<Dat
     let names: Vec<&str> = files.iter().filter(|entry| !entry.is_dir).map(|entry| entry.name.as_str()).collect();
     let dataset = format!("{id}/{DATASET}");
     if !names.contains(&DATASET) {
-        for name in &names {
-            refuse_lookalike(name, id, &[DATASET], found);
-        }
-        if names.iter().any(|name| name.ends_with(".avsc")) {
+        let is_misnamed = names.iter().fold(false, |is, name| refuse_lookalike(name, id, DATASET, found) || is);
+        if !is_misnamed && names.iter().any(|name| name.ends_with(".avsc")) {
             let mend = format!("write it beside the schema: docs/catalogue.md shows the form of `{DATASET}`");
             found.push(Diagnostic::new(Place::file(dataset), "the file is missing", mend));
         }
@@ -136,17 +145,17 @@ fn list_schemas(id: &str, names: &[&str], found: &mut Vec<Diagnostic>) -> Vec<St
     versions.into_values().chain([today.as_str()]).map(|name| format!("{id}/{name}")).collect()
 }
 
-fn refuse_lookalike(name: &str, folder: &str, expected: &[&str], found: &mut Vec<Diagnostic>) {
+/// Whether the name is nearly the expected one, which is then reported.
+fn refuse_lookalike(name: &str, folder: &str, expected: &str, found: &mut Vec<Diagnostic>) -> bool {
     let stem = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml")).unwrap_or(name);
-    let meant = expected.iter().find(|expected| {
-        let known = expected.trim_end_matches(".yaml");
-        stem == known || crate::nearest::nearest(stem, [known]).is_some() && stem != name
-    });
-    if let Some(meant) = meant {
+    let known = expected.trim_end_matches(".yaml");
+    let is_near = stem == known || nearest(stem, [known]).is_some() && stem != name;
+    if is_near {
         let file = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-        let mend = format!("rename it to `{meant}`");
+        let mend = format!("rename it to `{expected}`");
         found.push(Diagnostic::new(Place::file(file), "not read: unknown name", mend));
     }
+    is_near
 }
 
 struct Entry {
@@ -156,7 +165,7 @@ struct Entry {
 
 /// The entries of a folder by name, without hidden ones.
 fn entries(dir: &Path, folder: &str, found: &mut Vec<Diagnostic>) -> Option<Vec<Entry>> {
-    let path = dir.join(folder);
+    let path = if folder.is_empty() { dir.to_owned() } else { dir.join(folder) };
     let read = || -> std::io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&path)? {

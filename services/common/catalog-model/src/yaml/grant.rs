@@ -136,20 +136,22 @@ fn delivery(reader: Reader<'_>, node: &Node) -> Option<Delivery> {
 }
 
 fn url(reader: Reader<'_>, node: &Node) -> Option<String> {
-    let url = reader.said(node, "url")?;
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    match host {
-        Some(host) if !host.is_empty() && !host.contains('@') && !url.contains(char::is_whitespace) => Some(url),
-        _ => {
-            reader.fail(
-                node,
-                format!("`{url}` is no web address"),
-                "write `https://host/path`, without user or password",
-            );
-            None
+    let text = reader.said(node, "url")?;
+    // The parser of the client that will call it, so that nothing which is taken here fails there.
+    match url::Url::parse(&text) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            let mend = "write `https://host/path`: the subscriber knows us by the signature";
+            reader.fail(node, "`url` holds a user or a password", mend);
+        }
+        Ok(url) if !matches!(url.scheme(), "https" | "http") || text.contains(char::is_whitespace) => {
+            reader.fail(node, format!("`{text}` is no web address"), "write `https://host/path`");
+        }
+        Ok(_) => return Some(text),
+        Err(error) => {
+            reader.fail(node, format!("`{text}` is no web address: {error}"), "write `https://host/path`");
         }
     }
+    None
 }
 
 /// A file name in the secrets folder: nothing that could lead out of it, and nothing that is itself a secret.

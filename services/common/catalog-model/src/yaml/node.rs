@@ -3,6 +3,7 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
+use super::syntax;
 use crate::diagnostic::{Diagnostic, Place};
 
 pub const MAX_BYTES: u64 = 1024 * 1024;
@@ -51,14 +52,11 @@ impl Document {
     /// # Errors
     /// The first mistake of syntax: behind it the parser cannot go on.
     pub fn parse(file: &str, text: &str, found: &mut Vec<Diagnostic>) -> Result<Self, Diagnostic> {
-        let mut builder = Builder { file, stack: Vec::new(), root: None, found };
+        let mut builder = Builder { file, text, stack: Vec::new(), root: None, found };
         for event in Parser::new_from_str(text) {
             match event {
                 Ok((event, span)) => builder.take(event, span.start, span.end)?,
-                Err(error) => {
-                    let place = place(file, error.marker());
-                    return Err(Diagnostic::new(place, format!("not YAML: {}", error.info()), SYNTAX_MEND));
-                }
+                Err(error) => return Err(syntax::explain(text, error.info(), place(file, error.marker()))),
             }
         }
         let empty = || Diagnostic::new(Place::file(file), "the file is empty", "see docs/catalogue.md for its keys");
@@ -115,9 +113,6 @@ impl Node {
     }
 }
 
-const SYNTAX_MEND: &str =
-    "look at the indentation, and quote texts that begin with a special sign or contain `: ` or ` #`";
-
 fn place(file: &str, marker: &Marker) -> Place {
     // saphyr counts lines from 1 and columns from 0; both are 0 where an empty file ends.
     Place { file: file.to_owned(), line: marker.line().max(1), column: marker.col() + 1 }
@@ -130,6 +125,7 @@ enum Open {
 
 struct Builder<'a> {
     file: &'a str,
+    text: &'a str,
     stack: Vec<Open>,
     root: Option<Node>,
     found: &'a mut Vec<Diagnostic>,
@@ -138,6 +134,15 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn take(&mut self, event: Event<'_>, start: Marker, end: Marker) -> Result<(), Diagnostic> {
         let refuse = |message: &str, mend: &str| Err(Diagnostic::new(place(self.file, &start), message, mend));
+        // The event begins behind its anchor and tag.
+        let refuse_at = |sign: char, message: &str, mend: &str| {
+            let mut place = place(self.file, &start);
+            let line = self.text.lines().nth(place.line - 1).unwrap_or_default();
+            let before: Vec<char> = line.chars().take(start.col()).collect();
+            let is_first = |at: &usize| before[*at] == sign && (*at == 0 || before[at - 1] != sign);
+            place.column = (0..before.len()).rfind(is_first).map_or(place.column, |at| at + 1);
+            Err(Diagnostic::new(place, message, mend))
+        };
         let node = |kind| Node { line: start.line().max(1), column: start.col() + 1, kind };
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
@@ -147,10 +152,10 @@ impl Builder<'_> {
             Event::DocumentStart(_) => Ok(()),
             Event::Alias(_) => refuse("aliases (`*name`) are refused", "write the value out"),
             Event::Scalar(_, _, 1.., _) | Event::SequenceStart(1.., _) | Event::MappingStart(1.., _) => {
-                refuse("anchors (`&name`) are refused", "remove the anchor and write each value out")
+                refuse_at('&', "anchors (`&name`) are refused", "remove the anchor and write each value out")
             }
             Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
-                refuse("tags (`!name`) are refused", "remove the tag; a text that begins with `!` needs quotes")
+                refuse_at('!', "tags (`!name`) are refused", "remove the tag; a text that begins with `!` needs quotes")
             }
             Event::Scalar(text, style, ..) => {
                 let inset = inset(&text, style, start, end);
@@ -187,7 +192,7 @@ impl Builder<'_> {
             Some(Open::Map { node: map, key: key @ None, is_twice }) => {
                 let place = Place { file: self.file.to_owned(), line: node.line, column: node.column };
                 let Kind::Scalar { text, .. } = node.kind else {
-                    return Err(Diagnostic::new(place, "a list or map stands where a key is due", SYNTAX_MEND));
+                    return Err(Diagnostic::new(place, "a list or map stands where a key is due", syntax::MEND));
                 };
                 if let Kind::Map(entries) = &map.kind
                     && let Some((first, _)) = entries.iter().find(|(known, _)| known.text == text)
@@ -248,7 +253,7 @@ mod tests {
             ("a: &x [1]\nb: *x\n", "f.yaml:1:"),
             ("a: !!str 1\n", "tags"),
             ("a: 1\n---\nb: 2\n", "second document"),
-            ("a: [1\n", "not YAML"),
+            ("a: [1\n", "f.yaml:1:4: the `[` is not closed"),
             ("", "empty"),
             ("[a]: 1\n", "where a key is due"),
             (&deep, "deep"),

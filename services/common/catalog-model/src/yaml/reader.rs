@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use super::node::{Document, Key, Kind, Node};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::entry::Title;
-use crate::nearest::suggestion;
+use freshet_core::nearest::{nearest, suggestion};
 
 /// One document and where its mistakes go.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +41,8 @@ impl<'a> Reader<'a> {
     /// A text that is not empty, unless quotes say that it shall be.
     pub fn text(&self, node: &Node, what: &str) -> Option<String> {
         match &node.kind {
-            Kind::Scalar { text, .. } if text.chars().any(|c| is_hidden(c) && c != '\n' && c != '\t') => {
-                let hidden = text.chars().find(|c| is_hidden(*c) && *c != '\n' && *c != '\t').unwrap_or_default();
+            Kind::Scalar { text, .. } if text.contains(is_unseen) => {
+                let hidden = text.chars().find(|c| is_unseen(*c)).unwrap_or_default();
                 let message = format!("`{what}` holds the sign U+{:04X}, which is not seen", u32::from(hidden));
                 self.fail(node, message, "remove it: what is read must be what stands there");
                 None
@@ -117,14 +117,17 @@ impl<'a> Reader<'a> {
 
     pub fn date(&self, node: &Node, what: &str) -> Option<Date> {
         let text = self.text(node, what)?;
-        let is_plain_form = text.len() == 10 && text.as_bytes()[4] == b'-';
+        let is_form =
+            |(index, byte): (usize, u8)| if matches!(index, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() };
+        let is_plain_form = text.len() == 10 && text.bytes().enumerate().all(is_form);
         match text.parse::<Date>() {
-            Ok(date) if is_plain_form => Some(date),
-            _ => {
-                self.fail(node, format!("`{what}` is `{text}`, which is no date"), "write it as YYYY-MM-DD");
-                None
+            Ok(date) if is_plain_form => return Some(date),
+            Err(_) if is_plain_form => {
+                self.fail(node, format!("`{what}` is `{text}`, a day that does not exist"), "look into the calendar");
             }
+            _ => self.fail(node, format!("`{what}` is `{text}`, which is no date"), "write it as YYYY-MM-DD"),
         }
+        None
     }
 
     pub fn character(&self, node: &Node, what: &str) -> Option<char> {
@@ -166,13 +169,20 @@ impl<'a> Reader<'a> {
     /// A map of which the keys are known.
     pub fn map(&self, node: &'a Node, what: &str, keys: &'static [&'static str]) -> Option<Map<'a>> {
         let entries = self.entries(node, what)?;
+        let is_there = |key: &str| entries.iter().any(|(known, _)| known.text == key);
+        let mut meant = Vec::new();
         for (key, _) in entries {
             if !keys.contains(&key.text.as_str()) {
-                let mend = suggestion(&key.text, keys.iter().copied());
+                let absent = keys.iter().copied().filter(|known| !is_there(known));
+                let mend = match nearest(&key.text, absent) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => suggestion(&key.text, keys.iter().copied()),
+                };
                 self.fail_at_key(key, format!("`{}` is no key of `{what}`", key.text), mend);
+                meant.extend(nearest(&key.text, keys.iter().copied()));
             }
         }
-        Some(Map { reader: *self, node, what: what.to_owned(), entries })
+        Some(Map { reader: *self, node, what: what.to_owned(), entries, meant })
     }
 
     /// A map of which the keys are names.
@@ -187,12 +197,19 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Also the zero-width blank and the soft hyphen, which come along when a text is copied from a page.
+fn is_unseen(sign: char) -> bool {
+    (is_hidden(sign) && sign != '\n' && sign != '\t') || matches!(sign, '\u{200b}' | '\u{ad}')
+}
+
 #[derive(Debug)]
 pub struct Map<'a> {
     reader: Reader<'a>,
     pub node: &'a Node,
     what: String,
     entries: &'a [(Key, Node)],
+    /// Keys that are not there under their own name, but under one that was reported as nearly theirs.
+    meant: Vec<&'static str>,
 }
 
 impl<'a> Map<'a> {
@@ -203,9 +220,9 @@ impl<'a> Map<'a> {
     /// The value of a key that must be there.
     pub fn need(&self, key: &str) -> Option<&'a Node> {
         let node = self.get(key);
-        if node.is_none() {
+        if node.is_none() && !self.meant.contains(&key) {
             let message = format!("`{}` lacks `{key}`", self.what);
-            self.reader.fail(self.node, message, format!("add `{key}: …`"));
+            self.reader.fail(self.node, message, format!("add `{key}: {}`", example(key)));
         }
         node
     }
@@ -217,5 +234,26 @@ impl<'a> Map<'a> {
             Some(node) => read(node, key).map(Some),
             None => Some(None),
         }
+    }
+}
+
+/// What a key that must be there may hold, for whoever has to add it.
+fn example(key: &str) -> &'static str {
+    match key {
+        "title" | "summary" | "message" => "{en: …}",
+        "authorities" => "[department]",
+        "catalogue" => "{summary: {en: …}, …}",
+        "version" => "sequence",
+        "update_frequency" => "daily",
+        "share_type" => "unconditional",
+        "share_method" => "other",
+        "classification" => "general",
+        "fields" | "formats" | "true_words" | "false_words" => "[…]",
+        "valid_from" | "valid_until" => "YYYY-MM-DD",
+        "delivery" => "pull",
+        "legal_basis" => "law, number, article",
+        "purpose" => "what it is used for",
+        "allowed" => "{FROM: [TO]}",
+        _ => "…",
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use freshet_catalog_model::mapping::Vocabulary;
 
-use crate::nearest::nearest;
+use freshet_core::nearest::nearest;
 
 /// A vocabulary, turned round: spelling → canonical text.
 #[derive(Debug, Clone, PartialEq, Eq)]
