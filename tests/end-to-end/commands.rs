@@ -2,7 +2,7 @@
 //! what the documents say and exit as `docs/cli.md` says.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
@@ -158,4 +158,22 @@ fn programs_read_json() {
     assert_eq!(json(&["catalog", "validate", "schemas"])["valid"], true);
     assert!(json(&["token", "create", "tax"]).is_object());
     assert!(json(&["check-config", "gateway"]).to_string().contains("gateway.listen"));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    for arguments in [&["completions", "bash"][..], &["check-config", "validator"], &["catalog", "validate", "schemas"]]
+    {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_freshet"))
+            .args(arguments)
+            .current_dir(root())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("started");
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().expect("ended");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && said.is_empty(), "{arguments:?}: {:?} {said}", ended.status);
+    }
 }

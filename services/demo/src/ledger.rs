@@ -42,7 +42,7 @@ pub struct Latencies {
 }
 
 impl Latencies {
-    fn note(&mut self, ms: i64) {
+    pub(crate) fn note(&mut self, ms: i64) {
         self.values.push(u32::try_from(ms.max(0)).unwrap_or(u32::MAX));
     }
 

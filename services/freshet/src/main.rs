@@ -15,6 +15,10 @@ use exit::Exit;
 
 fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
+    // These have brokers and services to stop before they end.
+    if !matches!(cli.command, Command::Up(_) | Command::Run(_) | Command::Bench(_)) {
+        end_without_a_reader();
+    }
     let exit = match run(cli) {
         Ok(exit) => exit,
         Err(error) => {
@@ -23,6 +27,19 @@ fn main() -> std::process::ExitCode {
         }
     };
     std::process::ExitCode::from(exit as u8)
+}
+
+/// Whoever reads the output may leave early (`freshet rejects list | head`). `println!` then panics; that ends the command,
+/// as it ends others, and is no failure to tell of.
+fn end_without_a_reader() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(Exit::Done as i32);
+        }
+        usual(panic);
+    }));
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {

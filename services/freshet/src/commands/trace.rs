@@ -130,7 +130,9 @@ fn print(id: &str, hops: &[Hop]) {
     }
     println!("{id}");
     for hop in hops {
+        // A receipt's time is finer than a record's; below each other they are read to the millisecond.
         let at = hop.at.as_deref().unwrap_or("-");
+        let at = at.parse::<jiff::Timestamp>().map_or_else(|_| at.to_owned(), |at| format!("{at:.3}"));
         let note = hop.note.as_deref().map(|note| format!("  {note}")).unwrap_or_default();
         println!("  {:<10} {at:<28} {}/{}/{}{note}", hop.hop, hop.topic, hop.partition, hop.offset);
     }
