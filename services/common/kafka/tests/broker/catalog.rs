@@ -96,6 +96,8 @@ async fn followed_live_and_fails_closed() {
     assert!(!handle.is_ready());
     let fault = handle.check().unwrap_err().to_string();
     assert!(fault.contains("catalogue record department/x"), "{fault}");
+    // This is what the services ask before they accept or disclose anything.
+    assert_eq!(handle.in_force().unwrap_err().to_string(), fault);
     stop.cancel();
     tokio::task::spawn_blocking(move || drop(broker)).await.unwrap();
 }
