@@ -6,6 +6,8 @@ mod support;
 mod catalogue;
 #[path = "bus/churn.rs"]
 mod churn;
+#[path = "bus/disaster.rs"]
+mod disaster;
 #[path = "bus/examples.rs"]
 mod examples;
 #[path = "bus/permits.rs"]

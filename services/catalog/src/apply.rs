@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use freshet_catalog_model::access::{self, AccessChange, Acl, Roles};
 use freshet_catalog_model::compiled::{CompiledDataset, CompiledView};
+use freshet_catalog_model::diagnostic::Place;
 use freshet_catalog_model::{Catalog, ChangeSet, Diagnostic, SourceCatalog, plan, yaml};
 use freshet_kafka::{Connection, acl, admin, catalog};
 use freshet_mapping::{Mapper, MapperError};
@@ -62,28 +63,31 @@ fn plan(source: &SourceCatalog, current: &Catalog) -> Result<ChangeSet, Error> {
     let changes = plan::diff(source, current).map_err(Error::Refused)?;
     let mut refused = Vec::new();
     for (id, files) in &source.datasets {
-        let place = files.mapping_at.clone();
-        let dataset = match CompiledDataset::compile(changes.after(), id) {
-            Ok(dataset) => dataset,
-            Err(error) => {
-                refused.push(Diagnostic::new(place, error.to_string(), "mend the dataset or its schema"));
-                continue;
-            }
-        };
-        for view in changes.after().views.values().filter(|view| view.dataset == *id) {
-            if let Err(error) = CompiledView::compile(changes.after(), &dataset, &view.id) {
-                let mend = "mend the grants that read this view";
-                refused.push(Diagnostic::new(place.clone(), error.to_string(), mend));
-            }
-        }
-        if files.dataset.mapping.is_some()
-            && let Err(MapperError(problems)) = Mapper::compile(&dataset)
-        {
-            let refuse = |problem| Diagnostic::new(place.clone(), problem, "mend the mapping (docs/catalogue.md)");
-            refused.extend(problems.into_iter().map(refuse));
-        }
+        refused.extend(what_does_not_compile(changes.after(), id, &files.mapping_at));
     }
     if refused.is_empty() { Ok(changes) } else { Err(Error::Refused(refused)) }
+}
+
+/// What a service that works with this dataset would stop with.
+pub(crate) fn what_does_not_compile(catalog: &Catalog, id: &str, place: &Place) -> Vec<Diagnostic> {
+    let refuse = |problem: String, mend: &str| Diagnostic::new(place.clone(), problem, mend);
+    let dataset = match CompiledDataset::compile(catalog, id) {
+        Ok(dataset) => dataset,
+        Err(error) => return vec![refuse(error.to_string(), "mend the dataset or its schema")],
+    };
+    let mut refused = Vec::new();
+    for view in catalog.views.values().filter(|view| view.dataset == *id) {
+        if let Err(error) = CompiledView::compile(catalog, &dataset, &view.id) {
+            refused.push(refuse(error.to_string(), "mend the grants that read this view"));
+        }
+    }
+    if catalog.datasets.get(id).is_some_and(|dataset| dataset.mapping.is_some())
+        && let Err(MapperError(problems)) = Mapper::compile(&dataset)
+    {
+        let mend = "mend the mapping (docs/catalogue.md)";
+        refused.extend(problems.into_iter().map(|problem| refuse(problem, mend)));
+    }
+    refused
 }
 
 /// Makes the bus's catalogue what the folder says: first the topics, then all entries in one transaction, so that whoever
@@ -94,10 +98,15 @@ fn plan(source: &SourceCatalog, current: &Catalog) -> Result<ChangeSet, Error> {
 /// [`Error::Refused`] before anything was changed. Topics that were made before a later error stay, and do no harm.
 pub fn apply(connection: &Connection, roles: &Roles, dir: &Path, dry_run: bool) -> Result<Report, Error> {
     let (changes, access) = differences(connection, roles, dir)?;
-    let mut report = Report { changes, access, dry_run, created: Vec::new(), altered: Vec::new() };
     if dry_run {
-        return Ok(report);
+        return Ok(Report { changes, access, dry_run, created: Vec::new(), altered: Vec::new() });
     }
+    make(connection, changes, access)
+}
+
+/// Makes the change: access that is taken away, topics, entries, access that is given.
+pub(crate) fn make(connection: &Connection, changes: ChangeSet, access: Option<AccessChange>) -> Result<Report, Error> {
+    let mut report = Report { changes, access, dry_run: false, created: Vec::new(), altered: Vec::new() };
     // What is taken away goes first: were the rest to fail, nobody may do more than before.
     if let Some(access) = &report.access {
         acl::delete(connection, &access.remove)?;

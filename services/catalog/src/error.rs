@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use freshet_catalog_model::Diagnostic;
 use freshet_core::Fault;
@@ -11,6 +12,15 @@ pub enum Error {
     /// A role's principal, named as its setting.
     #[error("setting {0}")]
     Access(String),
+    #[error("{}: {reason}", file.display())]
+    Backup { file: PathBuf, reason: String },
+    /// Nothing was changed.
+    #[error(
+        "{}: the bus's catalogue was changed at {bus_changed_at}, after the one in this file ({file_changed_at}); \
+         `--overwrite` puts the older one in its place",
+        file.display()
+    )]
+    Newer { file: PathBuf, file_changed_at: jiff::Timestamp, bus_changed_at: jiff::Timestamp },
     #[error(transparent)]
     Kafka(#[from] freshet_kafka::Error),
     #[error(transparent)]

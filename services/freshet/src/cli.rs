@@ -51,7 +51,7 @@ pub enum Command {
     Run(RunArguments),
     /// Send a file of events (JSON lines or CSV, read as the dataset's mapping says) to the gateway
     Publish(PublishArguments),
-    /// Check a catalogue folder, compare it with the bus, make it so
+    /// Check a catalogue folder, compare it with the bus, make it so; keep the bus's catalogue in a file
     Catalog(CatalogArguments),
     /// What was refused, and why
     Rejects(RejectsArguments),
@@ -169,6 +169,15 @@ pub enum CatalogAction {
     Diff { dir: PathBuf },
     /// Write the catalogue, create and alter topics, set access
     Apply { dir: PathBuf },
+    /// Write the bus's catalogue to a file: what a lost cluster is built anew from (docs/disaster.md)
+    Export { file: PathBuf },
+    /// Put an exported catalogue in force, with the ids and versions of its schemas
+    Import {
+        file: PathBuf,
+        /// Also where the bus's catalogue was changed after the one in the file
+        #[arg(long)]
+        overwrite: bool,
+    },
 }
 
 #[derive(Debug, Args)]

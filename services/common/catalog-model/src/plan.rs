@@ -106,9 +106,14 @@ pub fn diff(source: &SourceCatalog, current: &Catalog) -> Result<ChangeSet, Vec<
         refused.sort();
         return Err(refused);
     }
+    Ok(replace(current, after))
+}
+
+/// The change from one catalogue to another that is whole already, as a backup has it.
+pub fn replace(current: &Catalog, after: Catalog) -> ChangeSet {
     let changes = changes(current, &after);
     let topic_changes = topic_changes(current, &after);
-    Ok(ChangeSet { changes, topic_changes, after })
+    ChangeSet { changes, topic_changes, after }
 }
 
 fn refuse_migrations(before: &Dataset, files: &SourceDataset, refused: &mut Vec<Diagnostic>) {

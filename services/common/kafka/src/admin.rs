@@ -15,6 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::Plain;
 use crate::reason::explain;
+use crate::topic_id::{TopicId, topic_id};
 use crate::{Connection, Error, settings};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -280,6 +281,11 @@ impl Offsets {
             offsets.insert(element.partition(), offset);
         }
         Ok(offsets)
+    }
+
+    /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
+    pub fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
+        topic_id(&self.client, topic, TIMEOUT).map_err(Error::kafka("read a topic's id"))
     }
 
     /// The number of partitions, or `None` where the topic does not exist. Kafka tells who may not look at it nothing

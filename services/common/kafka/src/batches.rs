@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::admin::{Offsets, Watermarks};
 use crate::client::Plain;
 use crate::error::{Exit, classify};
-use crate::{Connection, Error, OwnedRecord, settings};
+use crate::{Connection, Error, OwnedRecord, TopicId, settings};
 
 /// Reads committed records of assigned partitions. Blocking: async callers use `spawn_blocking`.
 pub struct BatchReader {
@@ -134,5 +134,10 @@ impl BatchReader {
 
     pub fn partition_count(&self, topic: &str) -> Result<Option<i32>, Error> {
         self.offsets.partition_count(topic)
+    }
+
+    /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
+    pub fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
+        self.offsets.topic_id(topic)
     }
 }

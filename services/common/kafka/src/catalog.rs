@@ -15,7 +15,7 @@ use crate::backoff::{Seldom, pause};
 use crate::client::Plain;
 use crate::publisher::drain;
 use crate::reader::Reader;
-use crate::{Connection, Error, settings};
+use crate::{Connection, Error, TopicId, settings};
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the topic's end is looked at. A revoked grant must act within 5 s (P9).
@@ -182,21 +182,21 @@ struct Follower {
 
 impl Follower {
     fn run(mut self) {
-        let mut catalog = Catalog::default();
-        let mut next = 0;
+        let mut dated = Dated::default();
+        let mut position = None;
         let mut revision = 0;
         let seldom = Seldom::default();
         while !self.stop.is_cancelled() {
-            let begun = Instant::now();
-            match advance(&mut self.reader, &mut catalog, next) {
+let begun = Instant::now();
+            match advance(&mut self.reader, &mut dated, position) {
                 Ok(None) => {}
-                Ok(Some(end)) if end == next && revision > 0 => self.shared.see(begun),
+                Ok(Some(end)) if position == Some(end) => self.shared.see(begun),
                 Ok(Some(end)) => {
                     self.shared.see(begun);
-                    next = end;
+                    position = Some(end);
                     revision += 1;
-                    tracing::info!(revision, offset = end, "catalogue read to its end");
-                    self.shared.swap(catalog.clone(), revision);
+                    tracing::info!(revision, offset = end.next, "catalogue read to its end");
+                    self.shared.swap(dated.catalog.clone(), revision);
                 }
                 Err(Fault::Retry { reason, .. }) => {
                     if seldom.now() {
@@ -215,27 +215,58 @@ impl Follower {
     }
 }
 
+/// How far the topic was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    topic: TopicId,
+    next: i64,
+}
+
 /// Reads what is new. `None` while there is no topic. A part that was applied before a fault is applied again: puts and
 /// removals by key may be repeated.
-fn advance(reader: &mut Reader, catalog: &mut Catalog, from: i64) -> Result<Option<i64>, Fault> {
-    if from == 0 && reader.partition_count(topics::CATALOG)?.is_none() {
-        return Ok(None);
+fn advance(reader: &mut Reader, dated: &mut Dated, from: Option<Position>) -> Result<Option<Position>, Fault> {
+    if let Some(from) = from
+        && reader.watermarks(topics::CATALOG, 0)?.end == from.next
+    {
+        return Ok(Some(from));
     }
-    let range = ReplayRange { from, ..ReplayRange::default() };
-    let end = reader.replay(topics::CATALOG, 0, range, &mut |record| {
+    // What changes is looked at twice: offsets of a topic that was made anew would be read as if they were more of the old.
+    let Some(topic) = reader.topic_id(topics::CATALOG)? else { return Ok(None) };
+    if from.is_some_and(|from| from.topic != topic) {
+        let reason = "its topic was made anew (was the cluster lost?); a start reads the new one";
+        return Err(Fault::fatal("follow the catalogue", reason));
+    }
+    let range = ReplayRange { from: from.map_or(0, |from| from.next), ..ReplayRange::default() };
+    let next = reader.replay(topics::CATALOG, 0, range, &mut |record| {
         let key = record.key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or("(no key)");
-        catalog
+        let written = record.timestamp_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        dated.changed_at = dated.changed_at.max(written);
+        dated
+            .catalog
             .take(key, record.value)
             .map_err(|error| Fault::fatal("read the catalogue", format!("offset {}: {error}", record.offset)))
     })?;
-    Ok(Some(end))
+    Ok(Some(Position { topic, next }))
+}
+
+/// The catalogue, and when it was last written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Dated {
+    pub catalog: Catalog,
+    /// By the clock of whoever wrote. `None` where nobody did.
+    pub changed_at: Option<jiff::Timestamp>,
 }
 
 /// Reads the catalogue once, to its end. An empty catalogue where the topic does not exist.
+pub fn read_dated(connection: &Connection) -> Result<Dated, Fault> {
+    let mut dated = Dated::default();
+    advance(&mut Reader::new(connection)?, &mut dated, None)?;
+    Ok(dated)
+}
+
+/// [`read_dated`] without the date.
 pub fn read_once(connection: &Connection) -> Result<Catalog, Fault> {
-    let mut catalog = Catalog::default();
-    advance(&mut Reader::new(connection)?, &mut catalog, 0)?;
-    Ok(catalog)
+    read_dated(connection).map(|dated| dated.catalog)
 }
 
 /// Writes puts and removals (keys, as [`Entry::key`] gives them) in one transaction: a follower sees all or nothing.

@@ -20,6 +20,7 @@ mod reason;
 pub mod record;
 pub mod service;
 mod settings;
+pub mod topic_id;
 pub mod transactional;
 pub mod window;
 
@@ -27,3 +28,4 @@ pub use connection::Connection;
 pub use error::Error;
 pub use metrics::{LoopMetrics, WindowMetrics};
 pub use record::{OwnedRecord, Position, Record};
+pub use topic_id::TopicId;

@@ -11,7 +11,7 @@ use crate::admin::{Offsets, Watermarks};
 use crate::client::Plain;
 use crate::error::{Exit, classify};
 use crate::record::borrow_headers;
-use crate::{Connection, Error, settings};
+use crate::{Connection, Error, TopicId, settings};
 
 /// How long reading may make no progress. Longer than a transaction may stay open, since an open transaction of another
 /// producer holds the end back.
@@ -57,6 +57,11 @@ impl Reader {
 
     pub fn partition_count(&self, topic: &str) -> Result<Option<i32>, Error> {
         self.offsets.partition_count(topic)
+    }
+
+    /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
+    pub fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
+        self.offsets.topic_id(topic)
     }
 
     /// Waits until every transaction that began before `target` is decided, i.e. the last stable offset has reached it.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use freshet_catalog_model::Catalog;
 use freshet_core::{Fault, ReceiptOutcome, Way, topics};
+use freshet_kafka::TopicId;
 use freshet_kafka::batches::BatchReader;
 use freshet_kafka::window::WindowEnd;
 
@@ -20,7 +21,7 @@ use crate::receipts::Unwritten;
 use crate::secrets::SecretFile;
 use crate::subscription::{State, Subscription};
 use rows::Rounds;
-use sink::{Layout, Sink, Timeouts};
+use sink::{Layout, Locked, Sink, Timeouts};
 
 /// How often the lag is measured, and how long an idle sink goes without asking its database anything.
 const LAG_EVERY: Duration = Duration::from_secs(10);
@@ -46,6 +47,8 @@ pub enum SinkError {
     Standby,
     #[error(transparent)]
     Unwritten(#[from] Unwritten),
+    #[error("view {0} has no topic yet")]
+    ViewMissing(String),
     #[error("the view cannot be read: {0}")]
     Kafka(#[from] freshet_kafka::Error),
     #[error("{0}")]
@@ -69,7 +72,7 @@ impl SinkError {
             Self::Fenced { .. } => "fenced",
             Self::Standby => "standby",
             Self::Unwritten(_) => "receipt",
-            Self::Kafka(_) => "kafka",
+            Self::ViewMissing(_) | Self::Kafka(_) => "kafka",
         }
     }
 
@@ -85,6 +88,7 @@ impl SinkError {
             | Self::Fenced { .. }
             | Self::Standby
             | Self::Unwritten(_)
+            | Self::ViewMissing(_)
             | Self::Kafka(_) => false,
         }
     }
@@ -187,8 +191,10 @@ impl Delivery<'_> {
             connect: Duration::from_millis(config.connect_timeout_ms),
             statement: Duration::from_millis(config.statement_timeout_ms),
         };
-        let mut sink = Sink::open(&url, self.layout.clone(), timeouts).await?;
-        let mut reader = self.reader(&sink).await?;
+        let locked = Locked::take(&url, self.layout.clone(), timeouts).await?;
+        let (reader, topic) = self.reader().await?;
+        let mut sink = locked.open(topic).await?;
+        let mut reader = self.assign(reader, &sink).await?;
         let (max, wait) = (config.batch_records, Duration::from_millis(config.batch_wait_ms));
         let mut measured = Instant::now();
         self.subscription.running();
@@ -229,15 +235,22 @@ impl Delivery<'_> {
         }
     }
 
-    async fn reader(&self, sink: &Sink) -> Result<BatchReader, SinkError> {
-        let (connection, positions) = (self.shared.connection.clone(), sink.positions.clone());
-        let topic = topics::view(&self.layout.view);
-        let reader = blocking(move || {
-            let mut reader = BatchReader::new(&connection, "fanout")?;
-            reader.assign(&topic, &positions)?;
-            Ok::<_, freshet_kafka::Error>(reader)
+    /// A reader, and which topic it will read.
+    async fn reader(&self) -> Result<(BatchReader, TopicId), SinkError> {
+        let (connection, topic) = (self.shared.connection.clone(), topics::view(&self.layout.view));
+        let opened = blocking(move || {
+            let reader = BatchReader::new(&connection, "fanout")?;
+            let id = reader.topic_id(&topic)?;
+            Ok::<_, freshet_kafka::Error>((reader, id))
         });
-        Ok(reader.await??)
+        let (reader, id) = opened.await??;
+        Ok((reader, id.ok_or_else(|| SinkError::ViewMissing(self.layout.view.clone()))?))
+    }
+
+    async fn assign(&self, mut reader: BatchReader, sink: &Sink) -> Result<BatchReader, SinkError> {
+        let (topic, positions) = (topics::view(&self.layout.view), sink.positions.clone());
+        let assigned = blocking(move || reader.assign(&topic, &positions).map(|()| reader));
+        Ok(assigned.await??)
     }
 }
 

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use freshet_catalog_model::{Grant, View};
+use freshet_kafka::TopicId;
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, Statement, Transaction};
 
@@ -13,7 +14,7 @@ use super::SinkError;
 use super::columns::{Column, columns};
 use super::connect::connect;
 use super::rows::Rounds;
-use super::sql::{Statements, Table};
+use super::sql::{OFFSETS_TABLE, Statements, Table};
 
 /// What the sink needs to know of its table, fixed while a subscription runs.
 #[derive(Debug, Clone)]
@@ -76,20 +77,27 @@ pub struct Timeouts {
     pub statement: Duration,
 }
 
-impl Sink {
-    /// Connects, takes the grant's lock, brings the tables to the view's schema and reads the offsets.
+/// A connection that holds the grant's lock.
+pub struct Locked {
+    client: Client,
+    layout: Layout,
+    /// Somewhat more than the database itself gives a statement.
+    answer: Duration,
+}
+
+impl Locked {
+    /// Connects and takes the grant's lock.
     ///
     /// # Errors
     /// [`SinkError::Standby`] while another instance holds the lock.
-    pub async fn open(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
+    pub async fn take(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
         let answer = timeouts.statement + timeouts.connect;
-        // What is done to the tables may take several statements.
-        let opened = tokio::time::timeout(answer * 2, Self::open_unbounded(url, layout, timeouts));
-        opened.await.map_err(|_| SinkError::Connect(format!("no answer within {} ms", (answer * 2).as_millis())))?
+        let taken = tokio::time::timeout(answer * 2, Self::take_unbounded(url, layout, timeouts));
+        taken.await.map_err(|_| unanswered(answer * 2))?
     }
 
-    async fn open_unbounded(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
-        let mut client = connect(url, timeouts.connect).await?;
+    async fn take_unbounded(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
+        let client = connect(url, timeouts.connect).await?;
         let limit = timeouts.statement.as_millis();
         client.batch_execute(&format!("SET statement_timeout = {limit}; SET lock_timeout = {limit}")).await?;
         let locked: bool =
@@ -97,22 +105,35 @@ impl Sink {
         if !locked {
             return Err(SinkError::Standby);
         }
-        let transaction = client.transaction().await?;
-        migrate(&transaction, &layout).await?;
-        let positions = offsets(&transaction, &layout).await?;
-        transaction.commit().await?;
-        let upsert = client.prepare(&layout.statements.upsert).await?;
-        let delete = client.prepare(&layout.statements.delete).await?;
-        let advance = client.prepare(&layout.statements.advance_offset).await?;
-        let answer = timeouts.statement + timeouts.connect;
-        Ok(Self { client, layout, upsert, delete, advance, answer, positions })
+        Ok(Self { client, layout, answer: timeouts.statement + timeouts.connect })
     }
 
+    /// Brings the tables to the view's schema and reads the offsets. `topic`: the one that the view has now.
+    pub async fn open(self, topic: TopicId) -> Result<Sink, SinkError> {
+        // What is done to the tables may take several statements.
+        let limit = self.answer * 2;
+        tokio::time::timeout(limit, self.open_unbounded(topic)).await.map_err(|_| unanswered(limit))?
+    }
+
+    async fn open_unbounded(mut self, topic: TopicId) -> Result<Sink, SinkError> {
+        let layout = self.layout;
+        let transaction = self.client.transaction().await?;
+        migrate(&transaction, &layout).await?;
+        let positions = offsets(&transaction, &layout, &topic.to_string()).await?;
+        transaction.commit().await?;
+        let upsert = self.client.prepare(&layout.statements.upsert).await?;
+        let delete = self.client.prepare(&layout.statements.delete).await?;
+        let advance = self.client.prepare(&layout.statements.advance_offset).await?;
+        Ok(Sink { client: self.client, layout, upsert, delete, advance, answer: self.answer, positions })
+    }
+}
+
+impl Sink {
     /// Applies a batch. `released` writes the receipts while the rows are written, and is done before the commit, so that
     /// nothing is disclosed without one; where it fails, the batch is rolled back.
     ///
     /// After an error the connection is of no use: whether a commit that was not answered took place is known only from
-    /// the offsets that the next [`Sink::open`] reads.
+    /// the offsets that the next [`Locked::open`] reads.
     pub async fn apply<E>(
         &mut self,
         batch: &Rounds,
@@ -166,8 +187,12 @@ async fn bounded<T>(
 ) -> Result<T, SinkError> {
     match tokio::time::timeout(limit, call).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(SinkError::Connect(format!("no answer within {} ms", limit.as_millis()))),
+        Err(_) => Err(unanswered(limit)),
     }
+}
+
+fn unanswered(limit: Duration) -> SinkError {
+    SinkError::Connect(format!("no answer within {} ms", limit.as_millis()))
 }
 
 /// The session lock of a grant: the first 8 bytes of a hash, because PostgreSQL's advisory locks are numbers.
@@ -186,6 +211,11 @@ async fn migrate(transaction: &Transaction<'_>, layout: &Layout) -> Result<(), S
         transaction.batch_execute(&statements.create_schema).await?;
     }
     transaction.batch_execute(&statements.create_offsets).await?;
+    // Only its owner may alter a table, also where there is nothing to alter.
+    let known = transaction.query(statements.read_columns, &[&table.schema, &OFFSETS_TABLE]).await?;
+    if !known.iter().any(|row| row.get::<_, String>(0) == "topic") {
+        transaction.batch_execute(&statements.add_topic).await?;
+    }
     transaction.batch_execute(&statements.create_rows).await?;
     let found = transaction.query(statements.read_columns, &[&table.schema, &table.name]).await?;
     let found: BTreeMap<String, String> = found.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -207,7 +237,7 @@ async fn migrate(transaction: &Transaction<'_>, layout: &Layout) -> Result<(), S
 }
 
 /// The offsets of the grant, after putting right what does not belong to this view.
-async fn offsets(transaction: &Transaction<'_>, layout: &Layout) -> Result<BTreeMap<i32, i64>, SinkError> {
+async fn offsets(transaction: &Transaction<'_>, layout: &Layout, topic: &str) -> Result<BTreeMap<i32, i64>, SinkError> {
     let statements = &layout.statements;
     let table = layout.table.to_string();
     if let Some(other) = transaction.query_opt(&statements.other_grant, &[&layout.grant, &table]).await? {
@@ -220,11 +250,13 @@ async fn offsets(transaction: &Transaction<'_>, layout: &Layout) -> Result<BTree
     let known = transaction.query(&statements.read_offsets, &[&layout.grant]).await?;
     // The grant reads another view now: what the table holds was granted before, perhaps with more fields or rows.
     let changed = known.iter().any(|row| row.get::<_, String>(1) != layout.view || row.get::<_, String>(3) != table);
+    // The view's topic was made anew: the offsets are those of other records, and what is gone nobody removes.
+    let made_anew = known.iter().any(|row| row.get::<_, Option<&str>>(4).is_some_and(|known| known != topic));
     let hours: &(dyn tokio_postgres::types::ToSql + Sync) = &layout.tombstone_hours;
     let was_away: bool = transaction.query_one(&statements.was_away, &[&layout.grant, hours]).await?.get(0);
-    if changed || was_away {
+    if changed || was_away || made_anew {
         let (grant, view) = (&layout.grant, &layout.view);
-        tracing::info!(grant, view, changed, was_away, "the subscriber's table is filled anew");
+        tracing::info!(grant, view, changed, was_away, made_anew, "the subscriber's table is filled anew");
         transaction.execute(&statements.forget_rows, &[]).await?;
         transaction.execute(&statements.forget_offsets, &[&layout.grant]).await?;
     }
@@ -233,6 +265,7 @@ async fn offsets(transaction: &Transaction<'_>, layout: &Layout) -> Result<BTree
             &[&layout.grant, &partition, &layout.view, &0_i64, &table];
         transaction.execute(&statements.first_offset, parameters).await?;
     }
+    transaction.execute(&statements.note_topic, &[&layout.grant, &topic]).await?;
     let rows = transaction.query(&statements.read_offsets, &[&layout.grant]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(2))).collect())
 }

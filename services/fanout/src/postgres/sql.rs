@@ -2,6 +2,9 @@
 
 use super::columns::Column;
 
+/// Where the offsets of all grants of a schema are kept.
+pub const OFFSETS_TABLE: &str = "freshet_offsets";
+
 /// `schema.table` in the subscriber's database, as the grant names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -26,7 +29,7 @@ impl Table {
 
     fn offsets(&self) -> String {
         // Beside the table, so that it is granted, backed up and dropped together with it.
-        format!("{}.\"freshet_offsets\"", quote(&self.schema))
+        format!("{}.{}", quote(&self.schema), quote(OFFSETS_TABLE))
     }
 }
 
@@ -55,6 +58,8 @@ const OWN_COLUMNS: &[(&str, &str)] = &[
 pub struct Statements {
     pub create_schema: String,
     pub create_offsets: String,
+    /// For a table of offsets that is older than this column.
+    pub add_topic: String,
     pub create_rows: String,
     /// `$1` schema, `$2` table → (column, type).
     pub read_columns: &'static str,
@@ -64,8 +69,10 @@ pub struct Statements {
     pub upsert: String,
     /// `$1` is an array of keys.
     pub delete: String,
-    /// `$1` grant → (partition, view, next_offset, table).
+    /// `$1` grant → (partition, view, next_offset, table, topic).
     pub read_offsets: String,
+    /// `$1` grant, `$2` topic. Says of which topic the offsets are where nothing says it.
+    pub note_topic: String,
     /// `$1` grant, `$2` table → another grant that fills the same table, if there is one.
     pub other_grant: String,
     /// `$1` grant, `$2` partition, `$3` view, `$4` next offset, `$5` table. Changes no row where there is one already.
@@ -100,9 +107,10 @@ impl Statements {
             create_schema: format!("CREATE SCHEMA IF NOT EXISTS {}", quote(&table.schema)),
             create_offsets: format!(
                 "CREATE TABLE IF NOT EXISTS {offsets} (\"grant\" text NOT NULL, partition integer NOT NULL, \
-                 view text NOT NULL, next_offset bigint NOT NULL, \"table\" text NOT NULL, \
+                 view text NOT NULL, next_offset bigint NOT NULL, \"table\" text NOT NULL, topic text, \
                  updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (\"grant\", partition))"
             ),
+            add_topic: format!("ALTER TABLE {offsets} ADD COLUMN IF NOT EXISTS topic text"),
             create_rows: format!(
                 "CREATE TABLE IF NOT EXISTS {rows} (freshet_key text PRIMARY KEY, \
                  freshet_written_at timestamptz NOT NULL DEFAULT now())"
@@ -117,7 +125,10 @@ impl Statements {
                  ON CONFLICT (freshet_key) DO UPDATE SET {updates}, freshet_written_at = now()"
             ),
             delete: format!("DELETE FROM {rows} WHERE freshet_key = ANY($1::text[])"),
-            read_offsets: format!("SELECT partition, view, next_offset, \"table\" FROM {offsets} WHERE \"grant\" = $1"),
+            read_offsets: format!(
+                "SELECT partition, view, next_offset, \"table\", topic FROM {offsets} WHERE \"grant\" = $1"
+            ),
+            note_topic: format!("UPDATE {offsets} SET topic = $2 WHERE \"grant\" = $1 AND topic IS NULL"),
             other_grant: format!("SELECT \"grant\" FROM {offsets} WHERE \"grant\" <> $1 AND \"table\" = $2 LIMIT 1"),
             first_offset: format!(
                 "INSERT INTO {offsets} (\"grant\", partition, view, next_offset, \"table\") VALUES ($1, $2, $3, $4, $5) \

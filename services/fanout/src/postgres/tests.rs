@@ -52,8 +52,14 @@ fn layout_of(grant: &Grant, avsc: &str) -> Layout {
     Layout::new(grant, "own.permits", &view, (avsc, 168)).expect("a layout")
 }
 
+const TOPIC: TopicId = TopicId(7);
+
+async fn open_as(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Sink, SinkError> {
+    Locked::take(url, layout, timeouts).await?.open(TOPIC).await
+}
+
 async fn open(url: &str) -> Sink {
-    Sink::open(url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect("a sink")
+    open_as(url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect("a sink")
 }
 
 fn keyed(offset: i64, key: &str, deleted: bool) -> OwnedRecord {
@@ -118,7 +124,7 @@ async fn a_subscribers_trigger_sees_every_event_once_though_backends_are_killed(
     let mut kills = 0;
     let mut done = 0;
     while done < all.len() {
-        let mut sink = match Sink::open(&url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await {
+        let mut sink = match open_as(&url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await {
             Ok(sink) => sink,
             // The killed connection's lock is given back a moment after it.
             Err(SinkError::Standby) => continue,
@@ -167,7 +173,7 @@ async fn without_a_receipt_nothing_is_committed() {
 async fn a_second_instance_stands_by_and_one_that_lost_its_lock_is_fenced() {
     let (url, client) = database("fence").await;
     let mut first = open(&url).await;
-    let second = Sink::open(&url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await;
+    let second = open_as(&url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await;
     assert!(matches!(second, Err(SinkError::Standby)), "{second:?}");
     // As if a pooler had given the session, and with it the lock, to somebody else.
     client.execute("UPDATE own.freshet_offsets SET next_offset = 3 WHERE partition = 0", &[]).await.expect("moved");
@@ -196,7 +202,7 @@ async fn a_new_field_becomes_a_column_and_a_changed_type_is_explained() {
 /// The lock of a connection that was dropped is given back a moment later.
 async fn reopen(url: &str, layout: Layout) -> Result<Sink, SinkError> {
     loop {
-        match Sink::open(url, layout.clone(), TIMEOUTS).await {
+        match open_as(url, layout.clone(), TIMEOUTS).await {
             Err(SinkError::Standby) => tokio::task::yield_now().await,
             other => return other,
         }
@@ -241,10 +247,31 @@ async fn a_subscriber_that_was_away_longer_than_removals_are_kept_is_filled_anew
 }
 
 #[tokio::test]
+async fn a_view_whose_topic_was_made_anew_fills_its_table_anew() {
+    let (url, client) = database("anew").await;
+    let mut sink = open(&url).await;
+    apply(&mut sink, &[keyed(0, "a", false)]).await.expect("applied");
+    drop(sink);
+    // As a program of before the column left it: of which topic the offsets are is not known, so they are believed.
+    client.batch_execute("ALTER TABLE own.freshet_offsets DROP COLUMN topic").await.expect("dropped");
+    let sink = reopen(&url, layout_of(&postgres_grant(), AVSC)).await.expect("a sink");
+    assert_eq!((sink.positions[&0], texts(&client, ROWS).await.len()), (1, 1));
+    drop(sink);
+    let locked = loop {
+        match Locked::take(&url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await {
+            Err(SinkError::Standby) => tokio::task::yield_now().await,
+            other => break other.expect("the lock"),
+        }
+    };
+    let sink = locked.open(TopicId(8)).await.expect("a sink");
+    assert_eq!((sink.positions[&0], texts(&client, ROWS).await.len()), (0, 0));
+}
+
+#[tokio::test]
 async fn an_unreachable_database_is_an_error_with_its_reason() {
     let nowhere = "postgres://freshet@127.0.0.1:1/postgres";
-    let refused = Sink::open(nowhere, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect_err("refused");
+    let refused = open_as(nowhere, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect_err("refused");
     assert!(matches!(&refused, SinkError::Connect(_)), "{refused}");
-    let wrong = Sink::open("not a url", layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect_err("refused");
+    let wrong = open_as("not a url", layout_of(&postgres_grant(), AVSC), TIMEOUTS).await.expect_err("refused");
     assert!(matches!(&wrong, SinkError::Secret(_)) && !wrong.to_string().contains("not a url"), "{wrong}");
 }

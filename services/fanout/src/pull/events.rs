@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, TopicMark};
 use super::problem::Problem;
 use super::readers::Wanted;
 use super::{Api, stream};
@@ -49,10 +49,20 @@ pub(super) struct Events {
     #[schema(value_type = Vec<Object>)]
     events: Vec<Map<String, Value>>,
     /// Give it with the next request. It is good for as long as the dataset keeps removals
-    /// (`retention.tombstone_hours`); after that the answer is 410.
+    /// (`retention.tombstone_hours`), and as the view's topic is the same; after that the answer is 410.
     cursor: String,
     /// True where there is more at hand: ask again at once.
     more: bool,
+}
+
+/// Where reading goes on: a cursor without its view.
+#[derive(Debug, Clone)]
+pub(super) struct Begin {
+    pub position: BTreeMap<i32, i64>,
+    /// When the caller last had everything, or began. Seconds since the epoch.
+    pub since: i64,
+    /// Which topic the offsets are of.
+    pub mark: TopicMark,
 }
 
 /// What one request may do, checked.
@@ -61,9 +71,7 @@ pub(super) struct Reading {
     pub grant: Grant,
     pub department: String,
     pub topic: String,
-    pub position: BTreeMap<i32, i64>,
-    /// When the caller last had everything, or began. Seconds since the epoch.
-    pub since: i64,
+    pub begin: Begin,
     pub limit: usize,
     pub wait: Duration,
     /// One of the connections that the service allows.
@@ -80,7 +88,8 @@ pub(super) struct Reading {
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "The cursor is older than the removals that are kept: begin again without one",
+        (status = 410, description = "The cursor is older than the removals that are kept, or of a topic that is gone: begin \
+            again without one",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -143,18 +152,13 @@ impl Api {
             .map_err(|_| Problem::unavailable("too many pullers are connected"))?;
         let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok());
         let cursor = resumed.or(parameters.cursor.as_deref()).filter(|text| !text.is_empty());
-        let (position, since) = self.position(&grant, cursor, parameters.from.as_deref()).await?;
+        let begin = self.begin(&grant, cursor, parameters.from.as_deref()).await?;
         let topic = topics::view(&grant.view);
-        Ok(Reading { grant, department, topic, position, since, limit, wait, _connection: connection })
+        Ok(Reading { grant, department, topic, begin, limit, wait, _connection: connection })
     }
 
     /// Where to begin: at the cursor; else at the time; else at the beginning.
-    async fn position(
-        &self,
-        grant: &Grant,
-        cursor: Option<&str>,
-        from: Option<&str>,
-    ) -> Result<(BTreeMap<i32, i64>, i64), Problem> {
+    async fn begin(&self, grant: &Grant, cursor: Option<&str>, from: Option<&str>) -> Result<Begin, Problem> {
         let now = jiff::Timestamp::now().as_second();
         let mut since = now;
         let snapshot = self.shared.catalog.current();
@@ -165,6 +169,7 @@ impl Api {
             .ok_or_else(|| Problem::unavailable(format!("view {} is being made", grant.view)))?;
         let partitions: Vec<i32> = (0..view.partitions).collect();
         let mut position: BTreeMap<i32, i64> = partitions.iter().map(|partition| (*partition, 0)).collect();
+        let mut given = None;
         match (cursor, from) {
             (Some(text), _) => {
                 let cursor =
@@ -184,6 +189,7 @@ impl Api {
                     return Err(Problem::cursor_too_old(hours, kept_hours));
                 }
                 since = cursor.since.min(now);
+                given = cursor.topic;
                 position.extend(cursor.next);
             }
             (None, Some(text)) => {
@@ -195,7 +201,13 @@ impl Api {
             }
             (None, None) => {}
         }
-        Ok((position, since))
+        let mark = self.readers.mark(&topics::view(&grant.view), PATIENCE).await;
+        let mark = mark.ok_or_else(busy)?.map_err(unreadable)?;
+        let mark = mark.ok_or_else(|| Problem::unavailable(format!("view {} is being made", grant.view)))?;
+        if given.is_some_and(|given| given != mark) {
+            return Err(Problem::topic_made_anew());
+        }
+        Ok(Begin { position, since, mark })
     }
 
     async fn page(&self, mut reading: Reading) -> Result<Events, Problem> {
@@ -207,8 +219,7 @@ impl Api {
             if !records.is_empty() || left <= SLICE || self.shared.stop.is_cancelled() {
                 let more = records.len() == reading.limit;
                 let events = self.release(&reading.grant, &records).await?;
-                let (view, since) = (reading.grant.view.clone(), reading.since);
-                let cursor = Cursor { view, since, next: reading.position }.encode();
+                let cursor = reading.begin.cursor(&reading.grant.view).encode();
                 return Ok(Events { events, cursor, more });
             }
         }
@@ -220,12 +231,13 @@ impl Api {
         if now.view != reading.grant.view {
             return Err(Problem::forbidden(format!("grant {} has changed: begin again", now.id)));
         }
-        let wanted = Wanted { topic: reading.topic.clone(), from: reading.position.clone(), max: reading.limit, wait };
+        let wanted =
+            Wanted { topic: reading.topic.clone(), from: reading.begin.position.clone(), max: reading.limit, wait };
         let began = jiff::Timestamp::now().as_second();
         let page = self.readers.read(wanted, PATIENCE).await.ok_or_else(busy)?.map_err(unreadable)?;
-        reading.position = page.after;
+        reading.begin.position = page.after;
         if page.records.len() < reading.limit {
-            reading.since = began;
+            reading.begin.since = began;
         }
         Ok(page.records)
     }
@@ -252,6 +264,12 @@ impl Api {
             counted.delivered(published_at(record));
         }
         Ok(events)
+    }
+}
+
+impl Begin {
+    pub(super) fn cursor(&self, view: &str) -> Cursor {
+        Cursor { view: view.to_owned(), since: self.since, topic: Some(self.mark), next: self.position.clone() }
     }
 }
 

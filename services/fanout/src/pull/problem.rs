@@ -35,6 +35,14 @@ impl Problem {
         Self::new(StatusCode::GONE, "cursor-too-old", "The cursor is too old", detail)
     }
 
+    /// The cluster was lost, or somebody deleted the topic: the offsets are those of other records now.
+    pub fn topic_made_anew() -> Self {
+        let detail = "the view was written anew since the cursor was given out (the bus lost its Kafka, or the topic was \
+                      deleted). Begin again without a cursor, and when `more` is false delete what you hold and did not \
+                      get again";
+        Self::new(StatusCode::GONE, "topic-made-anew", "The cursor is of a topic that is gone", detail)
+    }
+
     pub fn unauthenticated() -> Self {
         let detail = "send `Authorization: Bearer <token>` with a token of the subscribing department";
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "No known token", detail)

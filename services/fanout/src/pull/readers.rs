@@ -9,14 +9,20 @@ use freshet_kafka::batches::BatchReader;
 use freshet_kafka::{Connection, Error, OwnedRecord};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::cursor::TopicMark;
+
 /// A reader that nobody came back to is closed after this long.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+/// For so long nobody asks again which topic a name stands for. Nobody loses a cluster and fills another in less.
+const MARK_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(super) struct Readers {
     connection: Connection,
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Idle>>>,
+    /// By topic, and when it was asked for.
+    marks: Arc<Mutex<BTreeMap<String, (TopicMark, Instant)>>>,
 }
 
 struct Idle {
@@ -49,7 +55,8 @@ impl std::fmt::Debug for Readers {
 
 impl Readers {
     pub fn new(connection: &Connection, most: usize) -> Self {
-        Self { connection: connection.clone(), permits: Arc::new(Semaphore::new(most)), idle: Arc::default() }
+        let permits = Arc::new(Semaphore::new(most));
+        Self { connection: connection.clone(), permits, idle: Arc::default(), marks: Arc::default() }
     }
 
     /// Waits up to `patience` for a reader. `None` where all are busy for so long.
@@ -70,6 +77,29 @@ impl Readers {
             let found = one.reader.offsets_at_time(&topic, &partitions, time.as_millisecond());
             readers.put(one);
             found
+        })
+        .await
+    }
+
+    /// Which topic of this name it is now; none where there is no such topic.
+    pub async fn mark(&self, topic: &str, patience: Duration) -> Option<Result<Option<TopicMark>, Error>> {
+        let known = self.marks.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied();
+        if let Some((mark, since)) = known
+            && since.elapsed() < MARK_LIMIT
+        {
+            return Some(Ok(Some(mark)));
+        }
+        let topic = topic.to_owned();
+        self.with_reader(patience, move |readers| {
+            let one = readers.take(&topic, &BTreeMap::new())?;
+            let mark = one.reader.topic_id(&topic).map(|id| id.map(TopicMark::of));
+            readers.put(one);
+            let mut marks = readers.marks.lock().unwrap_or_else(PoisonError::into_inner);
+            match mark {
+                Ok(Some(mark)) => drop(marks.insert(topic, (mark, Instant::now()))),
+                Ok(None) | Err(_) => drop(marks.remove(&topic)),
+            }
+            mark
         })
         .await
     }

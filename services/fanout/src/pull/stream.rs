@@ -9,7 +9,6 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
 
 use super::Api;
-use super::cursor::Cursor;
 use super::events::Reading;
 use super::problem::Problem;
 
@@ -50,8 +49,7 @@ impl Streaming {
     }
 
     async fn fill(&mut self) -> Result<(), Problem> {
-        let (view, since) = (self.reading.grant.view.clone(), self.reading.since);
-        let mut cursor = Cursor { view, since, next: self.reading.position.clone() };
+        let mut cursor = self.reading.begin.cursor(&self.reading.grant.view);
         let records = self.api.next(&mut self.reading, SLICE).await?;
         let events = self.api.release(&self.reading.grant, &records).await?;
         for (record, event) in records.iter().zip(events) {

@@ -109,11 +109,14 @@ async fn who_may_not_is_told_why() {
 async fn another_views_cursor_is_refused() {
     let (app, _) = app();
     let other =
-        cursor::Cursor { view: "permits.ba9876543210".to_owned(), since: now(), next: [(0, 3)].into() }.encode();
+        cursor::Cursor { view: "permits.ba9876543210".to_owned(), since: now(), topic: None, next: [(0, 3)].into() }
+            .encode();
     let path = format!("/v1/grants/pulled/events?cursor={other}");
     let (status, problem) = ask(&app, "GET", &path, Some("token-of-tax")).await;
     assert_eq!((status.as_u16(), &problem["type"]), (400, &"bad-cursor".into()));
-    let wide = cursor::Cursor { view: "permits.0123456789ab".to_owned(), since: now(), next: [(7, 3)].into() }.encode();
+    let wide =
+        cursor::Cursor { view: "permits.0123456789ab".to_owned(), since: now(), topic: None, next: [(7, 3)].into() }
+            .encode();
     let path = format!("/v1/grants/pulled/events?cursor={wide}");
     assert_eq!(ask(&app, "GET", &path, Some("token-of-tax")).await.0.as_u16(), 400);
 }
@@ -128,7 +131,8 @@ async fn a_cursor_that_is_older_than_the_removals_is_gone_and_says_how_to_begin_
     let kept = shared.catalog.current().catalog.datasets.get("permits").map(|dataset| dataset.retention.clone());
     let kept = i64::from(kept.unwrap_or_default().tombstone_hours);
     let since = now() - kept * 3600 - 1;
-    let old = cursor::Cursor { view: "permits.0123456789ab".to_owned(), since, next: [(0, 3)].into() }.encode();
+    let old =
+        cursor::Cursor { view: "permits.0123456789ab".to_owned(), since, topic: None, next: [(0, 3)].into() }.encode();
     let path = format!("/v1/grants/pulled/events?cursor={old}");
     let (status, problem) = ask(&app, "GET", &path, Some("token-of-tax")).await;
     assert_eq!((status.as_u16(), &problem["type"]), (410, &"cursor-too-old".into()));

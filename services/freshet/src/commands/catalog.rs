@@ -1,7 +1,8 @@
-//! `freshet catalog validate|access|diff|apply DIR`.
+//! `freshet catalog validate|access|diff|apply DIR`, `freshet catalog export|import FILE`.
 
 use std::path::Path;
 
+use freshet_catalog::{Exported, Newer};
 use freshet_catalog_model::access::{Acl, Principals, Roles};
 use freshet_catalog_model::{Diagnostic, SourceCatalog};
 use serde_json::json;
@@ -19,6 +20,14 @@ pub fn run(globals: &Globals, arguments: &CatalogArguments) -> anyhow::Result<Ex
         }
         CatalogAction::Diff { dir } => compare(globals, dir, true)?,
         CatalogAction::Apply { dir } => compare(globals, dir, false)?,
+        CatalogAction::Export { file } => freshet_catalog::export(&client::connection(globals)?, file)
+            .map(|exported| print_exported(globals, &exported)),
+        CatalogAction::Import { file, overwrite } => {
+            let newer = if *overwrite { Newer::Overwrite } else { Newer::Refuse };
+            let settings = client::settings(globals)?;
+            freshet_catalog::import(&settings.kafka, &settings.roles(), file, newer)
+                .map(|report| print_report(globals, &report))
+        }
     };
     match result {
         Ok(exit) => Ok(exit),
@@ -57,6 +66,23 @@ fn print_report(globals: &Globals, report: &freshet_catalog::Report) -> Exit {
     }
     let is_same = report.changes.is_empty() && report.access.as_ref().is_none_or(|access| access.is_empty());
     if report.dry_run && !is_same { Exit::Findings } else { Exit::Done }
+}
+
+fn print_exported(globals: &Globals, exported: &Exported) -> Exit {
+    match globals.output {
+        OutputForm::Json => println!("{}", json!(exported)),
+        OutputForm::Text => println!(
+            "{}: {} departments, {} datasets, {} schemas, {} grants, {} views, as of {}",
+            exported.file.display(),
+            exported.departments,
+            exported.datasets,
+            exported.schemas,
+            exported.grants,
+            exported.views,
+            exported.changed_at
+        ),
+    }
+    Exit::Done
 }
 
 fn print_mistakes(globals: &Globals, mistakes: &[Diagnostic]) -> Exit {

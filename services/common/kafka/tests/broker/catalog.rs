@@ -98,8 +98,48 @@ async fn followed_live_and_fails_closed() {
     assert!(fault.contains("catalogue record department/x"), "{fault}");
     // This is what the services ask before they accept or disclose anything.
     assert_eq!(handle.in_force().unwrap_err().to_string(), fault);
+    a_topic_that_was_made_anew_is_not_read_as_more_of_the_old(&connection).await;
     stop.cancel();
     tokio::task::spawn_blocking(move || drop(broker)).await.unwrap();
+}
+
+/// Else a service that outlives the loss of its cluster would serve by a catalogue that nobody changes any more.
+async fn a_topic_that_was_made_anew_is_not_read_as_more_of_the_old(connection: &Connection) {
+    let stop = CancellationToken::new();
+    let make_anew = |puts: Vec<Entry>| {
+        let connection = connection.clone();
+        let spec = TopicSpec {
+            name: "freshet.catalog".to_owned(),
+            partitions: 1,
+            may_grow: false,
+            settings: [("cleanup.policy".to_owned(), "compact".to_owned())].into(),
+        };
+        tokio::task::spawn_blocking(move || {
+            admin::delete_topics(&connection, &["freshet.catalog"]).unwrap();
+            // The broker takes a moment to forget the name.
+            let ensured = (0..200).find_map(|_| {
+                std::thread::sleep(Duration::from_millis(20));
+                admin::ensure_topics(&connection, std::slice::from_ref(&spec))
+                    .ok()
+                    .filter(|made| !made.created.is_empty())
+            });
+            ensured.expect("a new topic");
+            catalog::write(&connection, &puts, &[]).unwrap();
+        })
+    };
+    make_anew(vec![department("a")]).await.unwrap();
+    let handle = catalog::follow(connection, stop.clone()).unwrap();
+    let snapshot = tokio::time::timeout(Duration::from_secs(20), handle.ready()).await.unwrap().unwrap();
+    assert_eq!(ids(&snapshot.catalog), ["a"]);
+    // More records than before, so that the old position is one of the new topic too.
+    make_anew(["b", "c", "d", "e"].map(department).into()).await.unwrap();
+    let mut changes = handle.changes();
+    let failed = tokio::time::timeout(Duration::from_secs(20), changes.wait_for(|state| *state == State::Failed)).await;
+    failed.unwrap().unwrap();
+    assert_eq!(ids(&handle.current().catalog), ["a"], "nothing of the new topic was read as more of the old");
+    let fault = handle.check().unwrap_err().to_string();
+    assert!(fault.contains("made anew"), "{fault}");
+    stop.cancel();
 }
 
 async fn wait_for(changes: &mut tokio::sync::watch::Receiver<State>, condition: impl Fn() -> bool) {
