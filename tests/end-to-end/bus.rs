@@ -10,6 +10,8 @@ mod churn;
 mod disaster;
 #[path = "bus/examples.rs"]
 mod examples;
+#[path = "bus/partitions.rs"]
+mod partitions;
 #[path = "bus/permits.rs"]
 mod permits;
 #[path = "bus/poison.rs"]

@@ -90,6 +90,13 @@ impl Router {
         Ok(())
     }
 
+    /// False for a partition that somebody added to a topic by hand. It is empty, for only the bus writes here, and to no
+    /// other partitions than those of the catalogue; and there is no partition of a view for it.
+    fn is_planned(&self, assigned: &Assigned) -> bool {
+        let dataset = assigned.topic.strip_prefix("dataset.").and_then(|id| self.snapshot.catalog.datasets.get(id));
+        dataset.is_none_or(|dataset| assigned.partition < dataset.partitions)
+    }
+
     fn find(&mut self, record: &InRecord<'_>) -> Result<usize, Fault> {
         let is_it = |held: &Held| held.partition == record.partition && held.topic == record.topic;
         if !self.partitions.get(self.last).is_some_and(is_it) {
@@ -121,19 +128,21 @@ impl Stage for Router {
 
     fn assigned(&mut self, partitions: &[Assigned], replay: &mut dyn Replay) -> Result<(), Fault> {
         let now_ms = (self.setup.clock)().as_millisecond();
+        let planned = || partitions.iter().filter(|assigned| self.is_planned(assigned));
         // The partitions of one number have their views' positions in one place.
         let mut saved = BTreeMap::new();
-        for Assigned { partition, .. } in partitions {
+        for Assigned { partition, .. } in planned() {
             if let Entry::Vacant(unread) = saved.entry(*partition) {
                 unread.insert(position::read(*partition, replay)?);
             }
         }
-        for assigned in partitions {
+        let mut held = Vec::new();
+        for assigned in planned() {
             let routes = self.routes.get(&assigned.topic).map(Arc::clone);
             let saved = saved.get(&assigned.partition);
-            let held = Held::rebuild(assigned, saved.into_iter().flatten(), routes, now_ms, self.tools.seed, replay)?;
-            self.partitions.push(held);
+            held.push(Held::rebuild(assigned, saved.into_iter().flatten(), routes, now_ms, self.tools.seed, replay)?);
         }
+        self.partitions.extend(held);
         Ok(())
     }
 

@@ -36,6 +36,7 @@ mod steps;
 mod transition;
 mod version;
 
+use freshet_kafka::admin::Offsets;
 use freshet_kafka::{Connection, service};
 use freshet_runtime::Context;
 use jiff::{SignedDuration, Timestamp};
@@ -49,6 +50,7 @@ pub use stage::{Setup, Validator};
 pub async fn run(config: Config, connection: Connection, context: Context) -> Result<(), Error> {
     config.check()?;
     let metrics = Metrics::new(&context.registry)?;
+    let offsets = Offsets::new(&connection)?;
     service::serve(config.loop_settings(), connection, context, |catalogue| {
         Ok(Validator::new(Setup {
             catalogue,
@@ -56,6 +58,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
             pseudonym: config.pseudonym()?,
             max_event_bytes: config.max_event_bytes,
             clock_skew: SignedDuration::from_secs(config.clock_skew_seconds.into()),
+            width: Box::new(move |topic| Ok(offsets.partition_count(topic)?)),
             metrics,
         }))
     })

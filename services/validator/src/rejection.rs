@@ -22,12 +22,12 @@ pub(crate) fn without_ours<'a>(record: &InRecord<'a>) -> Option<Vec<Header<'a>>>
     Some(record.headers.iter().filter(|header| !is_ours(header)).copied().collect())
 }
 
-/// Writes to the partition of the same number, so that rejections of one entity keep their order. (Reject topics have as
-/// many partitions as the widest dataset: `freshet_catalog_model::topic`.)
+/// `partition` is the record's own, so that rejections of one entity keep their order: reject topics have as many
+/// partitions as the widest dataset (`freshet_catalog_model::topic`). -1: wherever the key belongs.
 pub(crate) fn send(
     record: &InRecord<'_>,
-    department: Option<&str>,
-    violations: &[Violation],
+    partition: i32,
+    (department, violations): (Option<&str>, &[Violation]),
     out: &mut dyn Output,
 ) -> Result<(), Fault> {
     let list = Rejection { violations: violations.to_vec() };
@@ -38,7 +38,7 @@ pub(crate) fn send(
     let topic = department.map_or_else(|| topics::REJECT_UNASSIGNED.to_owned(), topics::reject);
     out.send(OutRecord {
         topic: &topic,
-        partition: record.partition,
+        partition,
         key: record.key,
         value: record.value,
         headers: cleaned.as_deref().unwrap_or(record.headers),

@@ -21,6 +21,9 @@ use crate::state::PartitionState;
 use crate::steps::Event;
 use crate::{authority, rejection};
 
+/// How many partitions a topic has; none where it does not exist.
+pub type Width = dyn Fn(&str) -> Result<Option<i32>, Fault> + Send;
+
 /// What the stage is given; nothing of it is ambient.
 pub struct Setup {
     pub catalogue: CatalogHandle,
@@ -28,6 +31,7 @@ pub struct Setup {
     pub pseudonym: Option<PseudonymKey>,
     pub max_event_bytes: usize,
     pub clock_skew: SignedDuration,
+    pub width: Box<Width>,
     pub metrics: Metrics,
 }
 
@@ -62,8 +66,10 @@ pub struct Validator {
 struct Held {
     topic: String,
     partition: i32,
-    /// `None` where the dataset left the catalogue.
+    /// `None` where the dataset left the catalogue, and where its topic is not as wide as the dataset.
     dataset: Option<Arc<Prepared>>,
+    /// How many partitions the topic has, where that is not what the dataset has.
+    odd_width: Option<i32>,
     /// What `state` was built under.
     rules: Option<StateRules>,
     state: PartitionState,
@@ -104,12 +110,20 @@ impl Validator {
             return Ok(());
         }
         let datasets = prepare(&snapshot.catalog, &self.datasets, self.setup.pseudonym.is_some())?;
-        for held in &mut self.partitions {
+        for held in self.partitions.iter_mut().filter(|held| held.odd_width.is_none()) {
             held.dataset = datasets.get(&held.topic).map(Arc::clone);
         }
         self.departments.clear();
         (self.snapshot, self.datasets) = (snapshot, datasets);
         Ok(())
+    }
+
+    /// The topic's number of partitions, where it is not the dataset's. Asked at each assignment: the group gives all
+    /// partitions anew when there are more.
+    fn odd_width(&self, topic: &str) -> Result<Option<i32>, Fault> {
+        let Some(dataset) = self.datasets.get(topic) else { return Ok(None) };
+        let (wanted, found) = (dataset.compiled.dataset.partitions, (self.setup.width)(topic)?);
+        Ok(found.filter(|found| *found != wanted))
     }
 
     fn find(&mut self, record: &InRecord<'_>) -> Result<usize, Fault> {
@@ -139,14 +153,20 @@ impl Stage for Validator {
 
     fn assigned(&mut self, partitions: &[Assigned], replay: &mut dyn Replay) -> Result<(), Fault> {
         let now = (self.setup.clock)();
+        let mut widths: BTreeMap<&str, Option<i32>> = BTreeMap::new();
         for Assigned { topic, partition, .. } in partitions {
-            let dataset = self.datasets.get(topic).map(Arc::clone);
+            let odd_width = match widths.get(topic.as_str()) {
+                Some(known) => *known,
+                None => *widths.entry(topic).or_insert(self.odd_width(topic)?),
+            };
+            let dataset = self.datasets.get(topic).filter(|_| odd_width.is_none()).map(Arc::clone);
             let state = match &dataset {
                 Some(dataset) => rebuild(dataset, *partition, self.seed, now, replay)?,
                 None => PartitionState::new(self.seed),
             };
             let rules = dataset.as_ref().map(|dataset| dataset.state_rules());
-            self.partitions.push(Held { topic: topic.clone(), partition: *partition, dataset, rules, state });
+            let (topic, partition) = (topic.clone(), *partition);
+            self.partitions.push(Held { topic, partition, dataset, odd_width, rules, state });
         }
         Ok(())
     }
@@ -181,7 +201,7 @@ impl Stage for Validator {
         let index = self.find(record)?;
         let now = self.now;
         let Self { setup, snapshot, departments, partitions, walk, violations, uncommitted, .. } = self;
-        let Held { dataset, state, .. } = &mut partitions[index];
+        let Held { dataset, state, odd_width, .. } = &mut partitions[index];
         violations.clear();
 
         let envelope = envelope::check(record, setup.max_event_bytes, violations);
@@ -208,8 +228,7 @@ impl Stage for Validator {
                 event.check(state, walk, violations)
             }
             None => {
-                let message = format!("{} belongs to no dataset of the catalogue", record.topic);
-                violations.push(Violation::whole(Code::DatasetUnknown, message));
+                violations.push(no_dataset(record.topic, *odd_width));
                 None
             }
         };
@@ -235,9 +254,27 @@ impl Stage for Validator {
             _ => {
                 let dataset = dataset.as_ref().map_or("", |dataset| dataset.compiled.id());
                 uncommitted.count(dataset, violations);
-                rejection::send(record, department, violations, out)?;
+                // A topic that somebody made wider has partitions that the topic of rejections has not.
+                let partition = if odd_width.is_some() { -1 } else { record.partition };
+                rejection::send(record, partition, (department, violations), out)?;
                 Ok(Outcome::Rejected)
             }
+        }
+    }
+}
+
+fn no_dataset(topic: &str, odd_width: Option<i32>) -> Violation {
+    match odd_width {
+        None => {
+            let message = format!("{topic} belongs to no dataset of the catalogue");
+            Violation::whole(Code::DatasetUnknown, message)
+        }
+        Some(found) => {
+            let message = format!(
+                "{topic} has {found} partitions, not those of the dataset: keys lie elsewhere than before, so nothing of it \
+                 is taken until the operator has made the topic anew; then send the event again"
+            );
+            Violation::whole(Code::DatasetPartitions, message)
         }
     }
 }

@@ -56,6 +56,7 @@ impl Bench {
             pseudonym: Some(self.pseudonym.clone()),
             max_event_bytes: 65_536,
             clock_skew: SignedDuration::from_secs(300),
+            width: Box::new(|_| Ok(None)),
             metrics: Metrics::new(&prometheus::Registry::new()).expect("an empty registry"),
         });
         let mut bus = Bus::default();

@@ -7,6 +7,7 @@ use freshet_catalog_model::VersionRule;
 use freshet_core::{DropReason, Outcome};
 use freshet_kafka::catalog::CatalogHandle;
 use freshet_testkit::memory::{Bus, End, Member};
+use freshet_validator::Setup;
 use serde_json::json;
 use support::*;
 
@@ -305,4 +306,21 @@ fn the_catalogue_is_followed_live() {
     Event::upsert("3", &permit("P1", 3, "VALID")).publish(&mut bus);
     assert!(member.drain(&mut bus, 10).expect("drained"));
     assert_eq!(bus.records(OUTPUT, good().partition()).len(), 2, "nothing is read of a dataset that left");
+}
+
+/// Where somebody made the topic wider, keys lie elsewhere: nothing is taken, also not from the partitions of before.
+#[test]
+fn a_topic_that_is_not_as_wide_as_its_dataset_is_refused_as_a_whole() {
+    let (mut bus, clock) = (Bus::default(), Clock::default());
+    let catalogue = CatalogHandle::fixed(catalog(VersionRule::Sequence));
+    let width = |_: &str| Ok(Some(PARTITIONS + 2));
+    let setup = Setup { width: Box::new(width), ..setup(&catalogue, &clock) };
+    let mut member = Member::new(freshet_validator::Validator::new(setup));
+    member.rebalance(&bus, &[0, 1, 2]).expect("assigned");
+    good().publish(&mut bus);
+    assert_eq!(member.batch(&mut bus, 10, End::Commit).expect("a batch"), [Outcome::Rejected]);
+    // Wherever the key belongs: the topic of rejections may have fewer partitions.
+    let [refused] = bus.records("reject.wuhan", -1) else { panic!("one rejection") };
+    let list = refused.header("freshet_violations").expect("a list");
+    assert!(list.contains("dataset.partitions"), "{list}");
 }

@@ -33,6 +33,8 @@ codes! {
     SourceAuthority = "source.authority",
     /// The dataset is not in the catalogue.
     DatasetUnknown = "dataset.unknown",
+    /// The dataset's publish topic has other partitions than the dataset: keys lie elsewhere now, and their order is lost.
+    DatasetPartitions = "dataset.partitions",
     /// Not the Confluent wire format.
     SchemaFraming = "schema.framing",
     /// The schema id is not one of the dataset's.

@@ -118,15 +118,20 @@ impl Clock {
 }
 
 pub fn validator(catalogue: &CatalogHandle, clock: &Clock) -> Validator {
+    Validator::new(setup(catalogue, clock))
+}
+
+pub fn setup(catalogue: &CatalogHandle, clock: &Clock) -> Setup {
     let clock = clock.clone();
-    Validator::new(Setup {
+    Setup {
         catalogue: catalogue.clone(),
         clock: Box::new(move || Timestamp::from_millisecond(clock.now_ms()).expect("in range")),
         pseudonym: None,
         max_event_bytes: 65_536,
         clock_skew: SignedDuration::from_secs(300),
+        width: Box::new(|_| Ok(Some(PARTITIONS))),
         metrics: Metrics::new(&prometheus::Registry::new()).expect("an empty registry"),
-    })
+    }
 }
 
 /// One event as a department would send it, with whatever a test changes.
