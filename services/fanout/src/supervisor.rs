@@ -52,7 +52,11 @@ pub(crate) async fn run(shared: &Arc<Shared>, readiness: &Readiness) -> Result<(
             }
             Err(Fault::Retry { reason, .. }) => {
                 if unreadable.is_none() {
-                    tracing::error!(reason, subscriptions = running.len(), "no delivery until the catalogue is read again");
+                    tracing::error!(
+                        reason,
+                        subscriptions = running.len(),
+                        "no delivery until the catalogue is read again"
+                    );
                     unreadable = Some(readiness.wait_for("catalogue"));
                 }
                 let seen = Instant::now();

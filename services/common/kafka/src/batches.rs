@@ -13,6 +13,9 @@ use crate::client::Plain;
 use crate::error::{Exit, classify};
 use crate::{Connection, Error, OwnedRecord, TopicId, settings};
 
+/// A batch that has as much is closed: records may be large, and there are many readers.
+pub const BATCH_BYTES: usize = 1 << 20;
+
 /// Reads committed records of assigned partitions. Blocking: async callers use `spawn_blocking`.
 pub struct BatchReader {
     consumer: BaseConsumer<Plain>,
@@ -34,11 +37,7 @@ impl std::fmt::Debug for BatchReader {
 impl BatchReader {
     /// `role` names the client in the broker's logs. Nothing is read before [`BatchReader::assign`].
     pub fn new(connection: &Connection, role: &str) -> Result<Self, Error> {
-        let mut config = settings::consumer(connection, role, settings::Consumer::Reader)?;
-        config.set("enable.partition.eof", "false");
-        if !connection.extra.contains_key("fetch.wait.max.ms") {
-            config.set("fetch.wait.max.ms", settings::PATIENT_FETCH_WAIT_MS);
-        }
+        let config = settings::consumer(connection, role, settings::Consumer::Batches)?;
         let consumer = config.create_with_context(Plain).map_err(Error::kafka("create a reader"))?;
         Ok(Self { consumer, offsets: Offsets::new(connection)?, topic: String::new(), positions: BTreeMap::new() })
     }
@@ -68,18 +67,20 @@ impl BatchReader {
         self.consumer.assign(&list).map_err(Error::kafka("assign a reader"))
     }
 
-    /// At most `max` records, in order per partition. Returns as soon as there are some and no more are at hand, or
-    /// empty after `wait`.
+    /// At most `max` records, and none after [`BATCH_BYTES`], in order per partition. Returns as soon as there are some and
+    /// no more are at hand, or empty after `wait`.
     pub fn next_batch(&mut self, max: usize, wait: Duration) -> Result<Vec<OwnedRecord>, Error> {
         let deadline = Instant::now() + wait;
         let mut batch = Vec::new();
-        while batch.len() < max {
+        let mut bytes = 0;
+        while batch.len() < max && bytes < BATCH_BYTES {
             let left =
                 if batch.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(left) {
                 Some(Ok(message)) => {
                     let record = OwnedRecord::from_message(&message);
                     self.positions.insert(record.partition, record.offset + 1);
+                    bytes += record.size_bytes();
                     batch.push(record);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => {}

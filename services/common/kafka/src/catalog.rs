@@ -187,7 +187,7 @@ impl Follower {
         let mut revision = 0;
         let seldom = Seldom::default();
         while !self.stop.is_cancelled() {
-let begun = Instant::now();
+            let begun = Instant::now();
             match advance(&mut self.reader, &mut dated, position) {
                 Ok(None) => {}
                 Ok(Some(end)) if position == Some(end) => self.shared.see(begun),
@@ -328,9 +328,10 @@ mod tests {
         let handle = follow(&Connection::to(mock.bootstrap_servers()), stop.clone()).unwrap();
         eventually("it is read", || handle.is_ready() && handle.in_force().is_ok());
         mock.broker_down(1).unwrap();
-        eventually("its time runs out", || {
-            matches!(handle.in_force(), Err(Fault::Retry { reason, .. }) if reason.contains("could not be read for 4 s"))
-        });
+        eventually(
+            "its time runs out",
+            || matches!(handle.in_force(), Err(Fault::Retry { reason, .. }) if reason.contains("could not be read for 4 s")),
+        );
         assert!(handle.is_ready() && handle.check().is_ok(), "nothing is broken: it may come back");
         mock.broker_up(1).unwrap();
         eventually("it is read again", || handle.in_force().is_ok());

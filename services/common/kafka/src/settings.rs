@@ -74,6 +74,9 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "16384"),
     ("queued.min.messages", "20000"),
+    // Of one answer of a broker, as it comes: compressed. 50 MiB as shipped, which may be many times as much in memory, and
+    // comes on top of what is queued.
+    ("fetch.max.bytes", "8388608"),
     // Whenever that much is queued, nothing is fetched for so long. As shipped it is a second, and a loop that empties the
     // queue in a tenth of it stands still for the rest.
     ("fetch.queue.backoff.ms", "2"),
@@ -101,7 +104,8 @@ const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
     ("linger.ms", "5"),
     ("retry.backoff.ms", "5"),
     ("queue.buffering.max.messages", "500000"),
-    ("queue.buffering.max.kbytes", "262144"),
+    // What waits for a broker. A loop that has to wait for room keeps no more in memory meanwhile.
+    ("queue.buffering.max.kbytes", "65536"),
 ];
 
 const PRODUCER_FORCED: &[(&str, &str)] = &[
@@ -123,6 +127,8 @@ pub(crate) enum Consumer<'a> {
     WindowGroup { group: &'a str },
     /// Assigned by hand; commits nothing. Ends of partitions are reported.
     Reader,
+    /// The same for a way out, and without the ends.
+    Batches,
     /// Sees the end of a partition as the log has it, open transactions included. Reads no records.
     Watermarks,
     /// Sees the offsets of a group as they are committed, whatever transaction is open on them. Reads no records.
@@ -134,7 +140,7 @@ impl Consumer<'_> {
     pub(crate) fn group(&self) -> &str {
         match self {
             Self::Group { group } | Self::WindowGroup { group } | Self::Unstable { group } => group,
-            Self::Reader | Self::Watermarks => READER_GROUP,
+            Self::Reader | Self::Batches | Self::Watermarks => READER_GROUP,
         }
     }
 
@@ -147,22 +153,42 @@ impl Consumer<'_> {
             // Fetches only while it reads back, partition after partition, and the end of each is an answer that is empty.
             Self::Reader => "2",
             Self::Watermarks | Self::Unstable { .. } => "20",
-            Self::WindowGroup { .. } => PATIENT_FETCH_WAIT_MS,
+            Self::WindowGroup { .. } | Self::Batches => PATIENT_FETCH_WAIT_MS,
+        }
+    }
+
+    /// A way out is one client of many, each of which may be a week behind: then all of them hold as much as they may. One
+    /// answer of a broker is as large as `fetch.message.max.bytes` for each partition, and one batch is taken whatever its
+    /// size.
+    fn buffers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::WindowGroup { .. } | Self::Batches => &[
+                ("queued.max.messages.kbytes", "1024"),
+                ("queued.min.messages", "1000"),
+                ("fetch.max.bytes", "1048576"),
+                ("fetch.message.max.bytes", "131072"),
+            ],
+            Self::Group { .. } | Self::Reader | Self::Watermarks | Self::Unstable { .. } => &[],
         }
     }
 }
 
 /// For clients of which there are many.
-pub(crate) const PATIENT_FETCH_WAIT_MS: &str = "100";
+const PATIENT_FETCH_WAIT_MS: &str = "100";
 
 pub(crate) fn consumer(connection: &Connection, role: &str, kind: Consumer<'_>) -> Result<ClientConfig, Error> {
     let mut config = layered(connection, role, &CONSUMER)?;
     if !connection.extra.contains_key("fetch.wait.max.ms") {
         config.set("fetch.wait.max.ms", kind.fetch_wait_ms());
     }
+    for (key, value) in kind.buffers() {
+        if !connection.extra.contains_key(*key) {
+            config.set(*key, *value);
+        }
+    }
     config.set("group.id", kind.group());
     match kind {
-        Consumer::Group { .. } | Consumer::WindowGroup { .. } => {
+        Consumer::Group { .. } | Consumer::WindowGroup { .. } | Consumer::Batches => {
             config.set("enable.partition.eof", "false");
         }
         Consumer::Reader => {

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use freshet_catalog_model::{Delivery, Grant};
 use freshet_core::{ReceiptOutcome, topics};
 use freshet_kafka::OwnedRecord;
+use freshet_kafka::batches::BATCH_BYTES;
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -217,7 +218,7 @@ impl Api {
             // A first look takes its time also where the caller does not want to wait: the broker must answer.
             let records = self.next(&mut reading, SLICE).await?;
             if !records.is_empty() || left <= SLICE || self.shared.stop.is_cancelled() {
-                let more = records.len() == reading.limit;
+                let more = is_full(&records, reading.limit);
                 let events = self.release(&reading.grant, &records).await?;
                 let cursor = reading.begin.cursor(&reading.grant.view).encode();
                 return Ok(Events { events, cursor, more });
@@ -236,7 +237,7 @@ impl Api {
         let began = jiff::Timestamp::now().as_second();
         let page = self.readers.read(wanted, PATIENCE).await.ok_or_else(busy)?.map_err(unreadable)?;
         reading.begin.position = page.after;
-        if page.records.len() < reading.limit {
+        if !is_full(&page.records, reading.limit) {
             reading.begin.since = began;
         }
         Ok(page.records)
@@ -271,6 +272,11 @@ impl Begin {
     pub(super) fn cursor(&self, view: &str) -> Cursor {
         Cursor { view: view.to_owned(), since: self.since, topic: Some(self.mark), next: self.position.clone() }
     }
+}
+
+/// True where a page ends because it may not be larger, not because there is nothing more at hand.
+fn is_full(records: &[OwnedRecord], limit: usize) -> bool {
+    records.len() >= limit || records.iter().map(OwnedRecord::size_bytes).sum::<usize>() >= BATCH_BYTES
 }
 
 fn busy() -> Problem {

@@ -38,7 +38,8 @@ const RECEIPT_GRACE: Duration = Duration::from_secs(5);
 /// Records in the window of one subscriber, beside those that are being posted: they wait for a receipt, a free place, or
 /// their key's turn. So many because two receipts are waited for, and a receipt takes longer than an answer.
 const WINDOW_RECORDS: usize = 1024;
-const WINDOW_BYTES: usize = 16 << 20;
+/// There are as many windows as subscribers.
+const WINDOW_BYTES: usize = 2 << 20;
 
 /// Delivers until the subscription stops or parks.
 pub(crate) async fn run(

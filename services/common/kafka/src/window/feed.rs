@@ -1,6 +1,7 @@
 //! The window's consumer, on a thread of its own: polls, hands records over, commits what the window says.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use rdkafka::consumer::{CommitMode, Consumer as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::WindowSettings;
 use super::in_flight::Ticket;
+use super::{CHANNEL_BYTES, WindowSettings};
 use crate::backoff::Backoff;
 use crate::error::{Exit, classify};
 use crate::group::{Event, Member, is_position_lost, offset_list};
@@ -42,11 +43,18 @@ pub(super) enum Control {
 pub(super) struct Shared {
     /// What may be committed, of which assignment.
     committable: Mutex<(u64, BTreeMap<i32, i64>)>,
+    /// Bytes of the records between the two sides.
+    underway: AtomicUsize,
 }
 
 impl Shared {
     pub(super) fn set_committable(&self, epoch: u64, offsets: BTreeMap<i32, i64>) {
         *self.committable.lock().unwrap_or_else(PoisonError::into_inner) = (epoch, offsets);
+    }
+
+    /// The window took a record of this size out of the channel.
+    pub(super) fn taken(&self, bytes: usize) {
+        self.underway.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     fn committable(&self, epoch: u64) -> BTreeMap<i32, i64> {
@@ -195,10 +203,16 @@ impl Feed {
     /// Moves records to the window as far as it has room. Where it has none for long, the partitions are paused and the
     /// consumer is polled on, so that the group does not lose this member over a slow subscriber.
     fn hand_over(&mut self) -> Result<(), Fault> {
-        while let Some(next) = self.kept.pop_front() {
+        while self.shared.underway.load(Ordering::Relaxed) < CHANNEL_BYTES
+            && let Some(next) = self.kept.pop_front()
+        {
+            let bytes = next.1.size_bytes();
+            // Counted first: the other side may take it at once.
+            self.shared.underway.fetch_add(bytes, Ordering::Relaxed);
             match self.records.try_send(next) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(next)) => {
+                    self.shared.taken(bytes);
                     self.kept.push_front(next);
                     break;
                 }

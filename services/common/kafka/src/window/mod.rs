@@ -25,6 +25,8 @@ const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Records between the thread and the window. Few, because they come on top of those in flight.
 const CHANNEL: usize = 64;
+/// The same in bytes: once there are so many, no further record is handed over.
+const CHANNEL_BYTES: usize = 512 << 10;
 
 /// What became of one delivery, after all its retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +163,10 @@ impl<D: Deliver> Window<D> {
                         self.start(next);
                     }
                 }
-                Some((ticket, record)) = self.records.recv(), if has_room => self.admit(ticket, record),
+                Some((ticket, record)) = self.records.recv(), if has_room => {
+                    self.shared.taken(record.size_bytes());
+                    self.admit(ticket, record);
+                }
             }
         }
     }

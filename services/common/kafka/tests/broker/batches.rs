@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use freshet_kafka::batches::BatchReader;
+use freshet_kafka::OwnedRecord;
+use freshet_kafka::batches::{BATCH_BYTES, BatchReader};
+use rdkafka::producer::{BaseRecord, Producer as _};
 
 use crate::support::*;
 
@@ -43,4 +45,28 @@ fn batches_go_on_from_kept_offsets_and_back() {
     assert_eq!(reader.offsets_at_time(&topic, &[2], time + 3_600_000).unwrap(), [(2, 96)].into());
     let error = reader.assign(&topic, &[(0, 1_000)].into()).unwrap_err().to_string();
     assert!(error.contains("ends at 104"), "{error}");
+}
+
+/// A batch of 500 records of nearly a megabyte would be half a gigabyte.
+#[test]
+fn a_batch_is_closed_by_its_bytes_too() {
+    const RECORD_BYTES: usize = 300_000;
+    let topic = topic("heavy", &[]);
+    let producer = plain_producer(&connection());
+    let value = vec![7; RECORD_BYTES];
+    for _ in 0..20 {
+        let record: BaseRecord<'_, (), Vec<u8>> = BaseRecord::to(&topic).partition(0).payload(&value);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(Duration::from_secs(20)).unwrap();
+    let mut reader = BatchReader::new(&connection(), "test").unwrap();
+    reader.assign(&topic, &[(0, 0)].into()).unwrap();
+    let mut offsets = Vec::new();
+    while offsets.len() < 20 {
+        let batch = reader.next_batch(500, Duration::from_secs(10)).unwrap();
+        let bytes: usize = batch.iter().map(OwnedRecord::size_bytes).sum();
+        assert!(!batch.is_empty() && bytes < BATCH_BYTES + RECORD_BYTES, "{bytes}");
+        offsets.extend(batch.iter().map(|record| record.offset));
+    }
+    assert_eq!(offsets, (0..20).collect::<Vec<_>>());
 }
