@@ -1,6 +1,7 @@
 //! The bus as in production: three brokers, one process a role and several of those that share work, and a proxy on every
 //! way between a role and a broker, between brokers, and between departments and the bus.
 
+mod clocks;
 mod files;
 mod network;
 mod program;
@@ -14,9 +15,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, bail};
 use freshet_testkit::{Broker, BrokerSettings};
 
+use crate::limit::Cell;
+
+pub use clocks::Clocks;
 pub use files::{Files, token};
 pub use network::{BETWEEN_BROKERS, DATABASE, GATEWAY, Network, PULL, REGISTRY, WAYS, WEBHOOKS};
 pub use program::program;
+pub(crate) use role::tail;
 pub use role::{Exit, Role};
 
 pub const BROKERS: usize = 3;
@@ -50,9 +55,20 @@ pub struct Bus {
     roles: BTreeMap<&'static str, Mutex<Role>>,
     broker: Mutex<Broker>,
     bootstrap: String,
-    program: PathBuf,
+    /// What the next process is started from.
+    program: Mutex<PathBuf>,
     settings: Vec<String>,
     folder: PathBuf,
+    clocks: Option<Clocks>,
+    /// What holds each process to its memory.
+    cells: BTreeMap<&'static str, Cell>,
+}
+
+/// What runs, and in how much memory.
+#[derive(Debug, Clone)]
+pub struct Processes {
+    pub program: PathBuf,
+    pub limit_mib: u64,
 }
 
 impl std::fmt::Debug for Bus {
@@ -63,8 +79,12 @@ impl std::fmt::Debug for Bus {
 
 impl Bus {
     /// Brokers, catalogue, every process.
-    pub fn start(network: Network, folder: &Path, catalogue: &Path, files: &Files) -> anyhow::Result<Self> {
-        let program = program()?;
+    pub fn start(
+        network: Network,
+        folder: &Path,
+        (catalogue, files): (&Path, &Files),
+        processes: &Processes,
+    ) -> anyhow::Result<Self> {
         let broker = BrokerSettings {
             brokers: BROKERS as u8,
             heap: "320m".to_owned(),
@@ -80,9 +100,11 @@ impl Bus {
             broker: Mutex::new(broker),
             roles: BTreeMap::new(),
             network,
-            program,
+            program: Mutex::new(processes.program.clone()),
             settings,
             folder: folder.to_owned(),
+            clocks: Clocks::find(folder),
+            cells: INSTANCES.iter().map(|id| (*id, Cell::new(id, processes.limit_mib))).collect(),
         };
         bus.apply(catalogue)?;
         for id in INSTANCES {
@@ -111,7 +133,7 @@ impl Bus {
 
     /// `freshet catalog apply`: an error where it does not succeed.
     pub fn apply(&self, catalogue: &Path) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program());
         command.args(["catalog", "apply"]).arg(catalogue).args(["--kafka", &self.bootstrap]);
         let output = command.current_dir(&self.folder).stdin(Stdio::null()).output().context("starting freshet")?;
         if !output.status.success() {
@@ -152,12 +174,35 @@ impl Bus {
     }
 
     fn command(&self, id: &str) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program());
         command.arg("run").arg(role::name(id)).args(["--kafka", &self.network.bootstrap(id)]);
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
         command.current_dir(&self.folder);
-        command
+        if let Some(clocks) = &self.clocks {
+            clocks.give_to(id, &mut command);
+        }
+        self.cells[id].wrap(command)
+    }
+
+    fn program(&self) -> PathBuf {
+        self.program.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Every process that is started from now on is one of this program.
+    pub fn use_program(&self, program: &Path) {
+        program.clone_into(&mut self.program.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Each process's own clock, where this machine has what it takes.
+    pub fn clocks(&self) -> Option<&Clocks> {
+        self.clocks.as_ref()
+    }
+
+    /// What holds the processes to their memory, and who was killed for it.
+    pub fn held(&self) -> (String, Vec<&'static str>) {
+        let held = self.cells.values().next().map(|cell| cell.held.to_string()).unwrap_or_default();
+        (held, self.cells.iter().filter(|(_, cell)| cell.kills() > 0).map(|(id, _)| *id).collect())
     }
 }

@@ -1,27 +1,57 @@
 //! `cargo run --release -p faults -- --minutes 60 --seed 7`: exit 0 where every promise was kept, 1 where one was broken,
 //! 2 where the bus could not be started.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use faults::run::{Options, run};
+use clap::{Args, Parser, Subcommand};
+use faults::bus::program;
+use faults::memory;
+use faults::run::{Options, Script, run};
+use faults::upgrade::Programs;
 
 /// Hurts the bus while real registers run through it, and says whether it kept its promises.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(flatten)]
+    faults: Faults,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replace every process by one of another program, one after the other under load, and back
+    Upgrade(Upgrade),
+    /// What each service holds in memory: large records, a thousand partitions, subscribers that are far behind
+    Memory(Memory),
+}
+
+#[derive(Debug, Args)]
+struct Faults {
     /// How long faults are injected
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
     /// Which faults come when; a fresh one where none is given
     #[arg(long)]
     seed: Option<u64>,
+    #[command(flatten)]
+    load: Load,
+}
+
+#[derive(Debug, Args)]
+struct Load {
     /// Events per second of all publishers together
     #[arg(long, default_value_t = 120.0)]
     rate: f64,
     /// How long everything may take to arrive after the last fault, in seconds
     #[arg(long, default_value_t = 300)]
     drain: u64,
+    /// Memory that each process may hold, MiB
+    #[arg(long, default_value_t = 256)]
+    memory: u64,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -30,28 +60,86 @@ struct Arguments {
     keep: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+#[derive(Debug, Args)]
+struct Upgrade {
+    /// The program of before: a release's, or one that was built of an earlier commit
+    #[arg(long, value_name = "PROGRAM")]
+    from: PathBuf,
+    /// How long all of it takes at least
+    #[arg(long, default_value_t = 3.0)]
+    minutes: f64,
+    #[command(flatten)]
+    load: Load,
+}
+
+#[derive(Debug, Args)]
+struct Memory {
+    /// Memory that each process may hold, MiB
+    #[arg(long, default_value_t = 256)]
+    memory: u64,
+    /// Events of half a KiB that wait for the subscribers, beside the large ones
+    #[arg(long, default_value_t = 60_000)]
+    events: usize,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
-    let length = Duration::from_secs_f64(arguments.minutes.max(0.1) * 60.0);
-    let drain_limit = Duration::from_secs(arguments.drain);
-    let options = Options { rate: arguments.rate, keep: arguments.keep, drain_limit, ..Options::new(seed, length) };
-    eprintln!("seed {seed}");
-    let report = match run(&options).await {
-        Ok(report) => report,
-        Err(error) => {
-            eprintln!("seed {seed}: {error:#}");
-            return ExitCode::from(2);
-        }
+    let done = match arguments.command {
+        None => play(arguments.faults),
+        Some(Command::Upgrade(upgrade)) => roll(upgrade),
+        Some(Command::Memory(arguments)) => measure(&arguments),
     };
-    if arguments.json {
-        match serde_json::to_string_pretty(&report) {
-            Ok(text) => println!("{text}"),
-            Err(error) => eprintln!("the report as JSON: {error}"),
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
         }
+    }
+}
+
+fn play(arguments: Faults) -> anyhow::Result<bool> {
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
+    eprintln!("seed {seed}");
+    report(&arguments.load, Options::new(seed, minutes(arguments.minutes)))
+}
+
+fn roll(arguments: Upgrade) -> anyhow::Result<bool> {
+    let script = Script::Upgrade(Programs { old: arguments.from.canonicalize()?, new: program()? });
+    report(&arguments.load, Options { script, ..Options::new(7, minutes(arguments.minutes)) })
+}
+
+fn minutes(minutes: f64) -> Duration {
+    Duration::from_secs_f64(minutes.max(0.1) * 60.0)
+}
+
+fn report(load: &Load, options: Options) -> anyhow::Result<bool> {
+    let drain_limit = Duration::from_secs(load.drain);
+    let options = Options { rate: load.rate, keep: load.keep, limit_mib: load.memory, drain_limit, ..options };
+    let report = tokio::runtime::Runtime::new()?.block_on(run(&options))?;
+    print(&report, load.json)?;
+    Ok(report.is_good())
+}
+
+fn measure(arguments: &Memory) -> anyhow::Result<bool> {
+    let report = memory::run(&memory::Options {
+        limit_mib: arguments.memory,
+        small_events: arguments.events,
+        ..memory::Options::default()
+    })?;
+    print(&report, arguments.json)?;
+    Ok(report.is_good())
+}
+
+fn print<R: std::fmt::Display + serde::Serialize>(report: &R, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(report)?);
     } else {
         println!("{report}");
     }
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(())
 }

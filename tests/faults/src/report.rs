@@ -10,7 +10,7 @@ use crate::bus::Exit;
 use crate::checker::{self, Violation};
 use crate::history::{History, Millis};
 use crate::nemesis::Injected;
-use crate::run::Options;
+use crate::run::{Options, Script};
 use crate::workload::{BUSINESS, LICENCES};
 
 /// How many violations of a kind are told one by one.
@@ -40,8 +40,13 @@ pub struct Report {
     pub exits: Vec<String>,
     pub not_ready: Vec<(String, String)>,
     pub peak_memory_mib: BTreeMap<String, u64>,
+    pub memory_limit_mib: u64,
+    pub memory_held: String,
+    pub killed_for_memory: Vec<&'static str>,
     pub troubles: BTreeMap<String, usize>,
     pub injected: Vec<Injected>,
+    /// The arguments that play it again.
+    pub again: String,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -69,6 +74,8 @@ pub struct Parts<'a> {
     pub exits: Vec<Exit>,
     /// KiB.
     pub memory: BTreeMap<String, u64>,
+    /// By what, and who was killed for taking more.
+    pub held: (String, Vec<&'static str>),
     pub troubles: BTreeMap<String, usize>,
 }
 
@@ -97,14 +104,26 @@ impl Report {
             exits: parts.exits.iter().map(|exit| format!("{} {}: {}", exit.id, exit.status, exit.said)).collect(),
             not_ready: parts.not_ready,
             peak_memory_mib: parts.memory.into_iter().map(|(id, kib)| (id, kib / 1_024)).collect(),
+            memory_limit_mib: parts.options.limit_mib,
+            memory_held: parts.held.0,
+            killed_for_memory: parts.held.1,
             troubles: parts.troubles,
             injected: parts.injected,
+            again: match &parts.options.script {
+                Script::Faults => format!("--seed {}", parts.options.seed),
+                Script::Upgrade(programs) => format!("upgrade --from {}", programs.old.display()),
+            },
         }
     }
 
     /// True where every promise was kept, and everything arrived in time.
     pub fn is_good(&self) -> bool {
-        self.violations.values().all(|count| *count == 0) && self.drained_seconds.is_some() && self.not_ready.is_empty()
+        let kept = self.violations.values().all(|count| *count == 0);
+        kept && self.drained_seconds.is_some() && self.not_ready.is_empty() && self.is_within_memory()
+    }
+
+    fn is_within_memory(&self) -> bool {
+        self.killed_for_memory.is_empty() && self.peak_memory_mib.values().all(|mib| *mib <= self.memory_limit_mib)
     }
 }
 
@@ -180,7 +199,11 @@ impl std::fmt::Display for Report {
         writeln!(f, "events: {acknowledged} acknowledged, {accepted} accepted, {refused} refused")?;
         writeln!(f, "deliveries: {} to {} subscriptions", self.deliveries, self.grants)?;
         let memory: Vec<String> = self.peak_memory_mib.iter().map(|(id, mib)| format!("{id} {mib}")).collect();
-        writeln!(f, "most memory (MiB): {}", memory.join(", "))?;
+        let (limit, held) = (self.memory_limit_mib, &self.memory_held);
+        writeln!(f, "most memory (MiB): {}; limit {limit}, {held}", memory.join(", "))?;
+        if !self.is_within_memory() {
+            writeln!(f, "PAST THE LIMIT OF MEMORY; killed for it: {}", self.killed_for_memory.join(", "))?;
+        }
         writeln!(f, "longest unavailability: {:.1} s", self.longest_unavailability_seconds)?;
         match self.drained_seconds {
             Some(time) => writeln!(f, "drained {time:.1} s after the last fault")?,
@@ -202,6 +225,6 @@ impl std::fmt::Display for Report {
             writeln!(f, "        {example}")?;
         }
         let verdict = if self.is_good() { "Every promise was kept." } else { "PROMISES WERE BROKEN." };
-        writeln!(f, "{verdict} Again: cargo run --release -p faults -- --seed {}", self.seed)
+        writeln!(f, "{verdict} Again: cargo run --release -p faults -- {}", self.again)
     }
 }

@@ -11,13 +11,14 @@ use freshet_demo::registers;
 use freshet_testkit::postgres::Server;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Bus, DATABASE, Exit, Files, GATEWAY, Network, PULL, REGISTRY, WEBHOOKS};
+use crate::bus::{Bus, DATABASE, Exit, Files, GATEWAY, Network, PULL, Processes, REGISTRY, WEBHOOKS, program};
 use crate::catalogue::{Folder, secrets};
 use crate::checker::{self, Kind};
 use crate::ledger::{Ledger, now};
 use crate::nemesis::{self, Nemesis};
 use crate::report::Report;
 use crate::subscribers::Subscribers;
+use crate::upgrade::{self, Programs};
 use crate::workload::webhook::Receiver;
 use crate::workload::{BUSINESS, Desk, FILES, LICENCES, RENTALS, authority, database, file, http, kafka_in};
 
@@ -31,11 +32,30 @@ pub struct Options {
     pub drain_limit: Duration,
     /// Keep logs and data where they are.
     pub keep: bool,
+    /// What each process may hold.
+    pub limit_mib: u64,
+    pub script: Script,
+}
+
+/// What is done to the bus.
+#[derive(Debug, Clone)]
+pub enum Script {
+    /// What the seed says.
+    Faults,
+    Upgrade(Programs),
 }
 
 impl Options {
     pub fn new(seed: u64, length: Duration) -> Self {
-        Self { seed, length, rate: 120.0, drain_limit: Duration::from_secs(300), keep: false }
+        Self {
+            seed,
+            length,
+            rate: 120.0,
+            drain_limit: Duration::from_secs(300),
+            keep: false,
+            limit_mib: 256,
+            script: Script::Faults,
+        }
     }
 }
 
@@ -80,7 +100,12 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         ledger.add_grant(grant)?;
     }
     let (own, path) = (folder.to_owned(), catalogue.path().to_owned());
-    let bus = tokio::task::spawn_blocking(move || Bus::start(network, &own, &path, &files)).await??;
+    let program = match &options.script {
+        Script::Faults => program()?,
+        Script::Upgrade(programs) => programs.old.clone(),
+    };
+    let processes = Processes { program, limit_mib: options.limit_mib };
+    let bus = tokio::task::spawn_blocking(move || Bus::start(network, &own, (&path, &files), &processes)).await??;
     let bus = Arc::new(bus);
     let supervisor = Supervisor::start(bus.clone());
     let not_ready = still_not_ready(&bus).await?;
@@ -118,9 +143,17 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         handle: tokio::runtime::Handle::current(),
     });
     let begun = now();
-    let plan = nemesis::plan(options.seed, options.length);
-    let playing = nemesis.clone();
-    let injected = tokio::task::spawn_blocking(move || playing.play(&plan)).await?;
+    let injected = match options.script.clone() {
+        Script::Faults => {
+            let (playing, plan) = (nemesis.clone(), nemesis::plan(options.seed, options.length));
+            tokio::task::spawn_blocking(move || playing.play(&plan)).await?
+        }
+        Script::Upgrade(programs) => {
+            let (bus, length, handle) = (bus.clone(), options.length, tokio::runtime::Handle::current());
+            let files = folder.join("catalogue");
+            tokio::task::spawn_blocking(move || upgrade::play(&bus, &programs, length, &files, &handle)).await?
+        }
+    };
     let healed = now();
     desk.stop_publishing.cancel();
     let drained = drain(&ledger, publishers, options.drain_limit).await?;
@@ -141,6 +174,7 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
             not_ready,
             exits,
             memory,
+            held: bus.held(),
             troubles: ledger.troubles(),
         })
     }))

@@ -33,7 +33,7 @@ impl Files {
         Ok(files)
     }
 
-    pub(super) fn settings(&self) -> Vec<String> {
+    pub(crate) fn settings(&self) -> Vec<String> {
         let path = |name: &str| self.folder.join(name).display().to_string();
         vec![
             format!("gateway.credentials_file={}", path("credentials.toml")),

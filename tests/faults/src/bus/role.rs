@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::Bus;
+use crate::limit::peak_kib;
 
 /// `validator-1` → `validator`.
 pub fn name(id: &str) -> &str {
@@ -107,15 +108,12 @@ impl Role {
 
     /// Reads what the kernel says of the largest resident size so far.
     pub fn note_memory(&mut self) {
-        let Some(child) = &self.child else { return };
-        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", child.pid())) else { return };
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0);
-        self.peak_kib = self.peak_kib.max(kib);
+        let peak = self.child.as_ref().and_then(|child| peak_kib(child.pid()));
+        self.peak_kib = self.peak_kib.max(peak.unwrap_or(0));
     }
 }
 
-pub fn tail(path: &std::path::Path) -> String {
+pub(crate) fn tail(path: &std::path::Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(4)..].join("\n")

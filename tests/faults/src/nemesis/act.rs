@@ -80,6 +80,11 @@ impl Nemesis {
         self.bus.network.heal();
         self.receiver.behave_well();
         for id in crate::bus::INSTANCES {
+            if let Some(clocks) = self.bus.clocks()
+                && let Err(error) = clocks.set(id, 0)
+            {
+                eprintln!("{error:#}");
+            }
             let mut role = self.bus.role(id);
             role.signal(Signal::SIGCONT);
             if let Err(error) = role.spawn(&self.bus) {
@@ -185,6 +190,12 @@ impl Nemesis {
             Act::AddGrant { number, way } => self.add_grant(number, way)?,
             Act::EndGrant(how) => self.end_grant(how)?,
             Act::AddPartitions => self.add_partitions()?,
+            Act::SetClock { who, seconds } => {
+                let clocks = self.bus.clocks().context("no clock can be set: apt-get install faketime")?;
+                clocks.set(who, seconds)?;
+                wait();
+                clocks.set(who, 0)?;
+            }
         }
         Ok(())
     }

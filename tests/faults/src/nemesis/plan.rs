@@ -49,6 +49,11 @@ pub enum Act {
     },
     EndGrant(SuspendOrRemove),
     AddPartitions,
+    /// The wall clock is so many seconds off, and right again when it is over.
+    SetClock {
+        who: &'static str,
+        seconds: i64,
+    },
 }
 
 /// The kinds that take turns.
@@ -72,10 +77,11 @@ enum Kind {
     AddGrant,
     EndGrant,
     AddPartitions,
+    SetClock,
 }
 
 /// One round: what is cheap and likely comes more than once.
-const DECK: [Kind; 27] = [
+const DECK: [Kind; 28] = [
     Kind::Kill,
     Kind::Kill,
     Kind::Kill,
@@ -103,6 +109,7 @@ const DECK: [Kind; 27] = [
     Kind::AddGrant,
     Kind::EndGrant,
     Kind::AddPartitions,
+    Kind::SetClock,
 ];
 
 /// Faults of brokers follow each other with this between them, so that the cluster has a majority again.
@@ -139,39 +146,37 @@ pub fn plan(seed: u64, length: Duration) -> Vec<Fault> {
 }
 
 fn draw(random: &mut fastrand::Rng, kind: Kind, grants: &mut usize) -> (Act, Duration) {
-    let seconds =
-        |random: &mut fastrand::Rng, from: u64, to: u64| Duration::from_millis(random.u64(from * 1_000..=to * 1_000));
     let instance = INSTANCES[random.usize(0..INSTANCES.len())];
     let broker = random.usize(0..BROKERS);
     match kind {
-        Kind::Kill => (Act::Kill(instance), seconds(random, 0, 4)),
+        Kind::Kill => (Act::Kill(instance), seconds_of(random, 0, 4)),
         // Longer than a session (6 s), a transaction (10 s), or both.
-        Kind::Freeze => (Act::Freeze(instance), seconds(random, 3, 22)),
+        Kind::Freeze => (Act::Freeze(instance), seconds_of(random, 3, 22)),
         Kind::Restart => (Act::Restart(instance), Duration::ZERO),
-        Kind::KillBroker => (Act::KillBroker(broker), seconds(random, 0, 6)),
-        Kind::FreezeBroker => (Act::FreezeBroker(broker), seconds(random, 4, 20)),
+        Kind::KillBroker => (Act::KillBroker(broker), seconds_of(random, 0, 6)),
+        Kind::FreezeBroker => (Act::FreezeBroker(broker), seconds_of(random, 4, 20)),
         Kind::RestartBroker => (Act::RestartBroker(broker), Duration::ZERO),
-        Kind::KillAllBrokers => (Act::KillAllBrokers, seconds(random, 0, 3)),
-        Kind::FillDisk => (Act::FillDisk, seconds(random, 5, 10)),
+        Kind::KillAllBrokers => (Act::KillAllBrokers, seconds_of(random, 0, 3)),
+        Kind::FillDisk => (Act::FillDisk, seconds_of(random, 5, 10)),
         Kind::ToBrokers => {
             let broker = (random.u8(0..2) == 0).then_some(broker);
-            (Act::ToBrokers { who: instance, broker, condition: condition(random) }, seconds(random, 2, 16))
+            (Act::ToBrokers { who: instance, broker, condition: condition(random) }, seconds_of(random, 2, 16))
         }
         Kind::BetweenBrokers => {
             let condition = condition(random);
             let broker = Some(broker);
-            (Act::ToBrokers { who: BETWEEN_BROKERS, broker, condition }, seconds(random, 2, 12))
+            (Act::ToBrokers { who: BETWEEN_BROKERS, broker, condition }, seconds_of(random, 2, 12))
         }
         Kind::Way => {
             let way = WAYS[random.usize(0..WAYS.len())];
-            (Act::Way { way, condition: condition(random) }, seconds(random, 2, 12))
+            (Act::Way { way, condition: condition(random) }, seconds_of(random, 2, 12))
         }
-        Kind::KillDatabase => (Act::KillDatabase, seconds(random, 0, 5)),
-        Kind::RestartDatabase => (Act::RestartDatabase, seconds(random, 0, 3)),
-        Kind::LockTable => (Act::LockTable(random.usize(0..100)), seconds(random, 3, 15)),
+        Kind::KillDatabase => (Act::KillDatabase, seconds_of(random, 0, 5)),
+        Kind::RestartDatabase => (Act::RestartDatabase, seconds_of(random, 0, 3)),
+        Kind::LockTable => (Act::LockTable(random.usize(0..100)), seconds_of(random, 3, 15)),
         Kind::Webhook => {
             let behaviour = match random.u8(0..7) {
-                0 => Behaviour::Slow(seconds(random, 1, 7)),
+                0 => Behaviour::Slow(seconds_of(random, 1, 7)),
                 1 => Behaviour::Hang,
                 2 => Behaviour::Refuse(500),
                 3 => Behaviour::Refuse(410),
@@ -180,9 +185,9 @@ fn draw(random: &mut fastrand::Rng, kind: Kind, grants: &mut usize) -> (Act, Dur
                 _ => Behaviour::Garbage(100_000_000),
             };
             if random.u8(0..8) == 0 {
-                return (Act::Way { way: WEBHOOKS, condition: Condition::Cut }, seconds(random, 2, 8));
+                return (Act::Way { way: WEBHOOKS, condition: Condition::Cut }, seconds_of(random, 2, 8));
             }
-            (Act::Webhook { grant: random.usize(0..100), behaviour }, seconds(random, 4, 12))
+            (Act::Webhook { grant: random.usize(0..100), behaviour }, seconds_of(random, 4, 12))
         }
         Kind::AddGrant => {
             *grants += 1;
@@ -194,7 +199,19 @@ fn draw(random: &mut fastrand::Rng, kind: Kind, grants: &mut usize) -> (Act, Dur
             (Act::EndGrant(how), Duration::ZERO)
         }
         Kind::AddPartitions => (Act::AddPartitions, Duration::ZERO),
+        Kind::SetClock => {
+            // More than an hour ahead, and brokers refuse what it writes; the days on which grants are served stay.
+            let ahead = random.i64(60..5_400);
+            // What the router writes carries its time, by which we judge whether it came after a grant's end.
+            let is_behind = instance.starts_with("router") || random.bool();
+            let seconds = if is_behind { -ahead } else { ahead };
+            (Act::SetClock { who: instance, seconds }, seconds_of(random, 4, 15))
+        }
     }
+}
+
+fn seconds_of(random: &mut fastrand::Rng, from: u64, to: u64) -> Duration {
+    Duration::from_millis(random.u64(from * 1_000..=to * 1_000))
 }
 
 fn condition(random: &mut fastrand::Rng) -> Condition {
@@ -216,7 +233,7 @@ impl Act {
             Self::ToBrokers { who, .. } => *who == BETWEEN_BROKERS,
             Self::Kill(_) | Self::Freeze(_) | Self::Restart(_) | Self::Way { .. } => false,
             Self::KillDatabase | Self::RestartDatabase | Self::LockTable(_) | Self::Webhook { .. } => false,
-            Self::AddGrant { .. } | Self::EndGrant(_) | Self::AddPartitions => false,
+            Self::AddGrant { .. } | Self::EndGrant(_) | Self::AddPartitions | Self::SetClock { .. } => false,
         }
     }
 
@@ -242,6 +259,8 @@ impl Act {
             Self::AddGrant { .. } => "grant added".to_owned(),
             Self::EndGrant(_) => "grant ended".to_owned(),
             Self::AddPartitions => "partitions added".to_owned(),
+            Self::SetClock { who, seconds } if *seconds < 0 => format!("clock back {}", role(who)),
+            Self::SetClock { who, .. } => format!("clock ahead {}", role(who)),
         }
     }
 }
