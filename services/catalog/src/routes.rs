@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod confluent;
+mod extract;
 mod problem;
 
 use std::sync::Arc;

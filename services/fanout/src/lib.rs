@@ -5,6 +5,7 @@
 mod config;
 mod error;
 mod event;
+pub mod in_process;
 mod lag;
 mod metrics;
 mod postgres;

@@ -4,6 +4,7 @@ pub mod datasets;
 pub mod events;
 mod middleware;
 pub mod openapi;
+mod path;
 pub mod uploads;
 
 use axum::Router;

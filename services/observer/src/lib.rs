@@ -21,6 +21,13 @@ use tokio::sync::oneshot;
 pub use config::{Config, DEFAULTS};
 pub use error::Error;
 
+/// The routes over these receipts, to be called in a test.
+pub fn router(receipts: Vec<freshet_core::Receipt>, operators: Option<Credentials>) -> axum::Router {
+    let mut trail = trail::Trail::new(receipts.len());
+    receipts.into_iter().for_each(|receipt| trail.take(receipt));
+    routes::router(routes::Api { trail: Arc::new(Mutex::new(trail)), lags: Arc::default(), operators })
+}
+
 /// Runs the service until `context.stop`, or until it cannot work any more.
 pub async fn run(config: Config, connection: Connection, context: Context) -> Result<(), Error> {
     let operators = match config.operators_file.as_os_str().is_empty() {

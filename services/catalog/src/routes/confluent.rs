@@ -1,8 +1,6 @@
 //! The Confluent Schema Registry API, <https://docs.confluent.io/platform/current/schema-registry/develop/api.html>.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use freshet_avro::compatibility::{self, Incompatibility};
@@ -12,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Current;
+use super::extract::{Body, Path, Query};
 use super::problem::Problem;
 use crate::registry;
 
@@ -106,7 +105,7 @@ fn submitted(body: &[u8]) -> Result<String, Problem> {
 }
 
 /// The version of the subject that is this schema.
-pub async fn look_up(Current(now): Current, Path(subject): Path<String>, body: Bytes) -> Result<Json<Value>, Problem> {
+pub async fn look_up(Current(now): Current, Path(subject): Path<String>, Body(body): Body) -> Result<Json<Value>, Problem> {
     let versions = of_subject(&now.catalog, &subject)?;
     let wanted = submitted(&body)?;
     let found = versions.iter().rev().find(|schema| is_same(&schema.avsc, &wanted)).ok_or_else(Problem::no_schema)?;
@@ -114,7 +113,7 @@ pub async fn look_up(Current(now): Current, Path(subject): Path<String>, body: B
 }
 
 /// Clients that register what they send get the id of a schema that is known; nothing is ever written here.
-pub async fn register(Current(now): Current, Path(subject): Path<String>, body: Bytes) -> Result<Json<Value>, Problem> {
+pub async fn register(Current(now): Current, Path(subject): Path<String>, Body(body): Body) -> Result<Json<Value>, Problem> {
     let wanted = submitted(&body)?;
     let versions = registry::versions(&now.catalog, &subject);
     match versions.iter().rev().find(|schema| is_same(&schema.avsc, &wanted)) {
@@ -148,7 +147,7 @@ pub async fn compatibility(
     Current(now): Current,
     Path((subject, version)): Path<(String, String)>,
     Query(query): Query<Verbose>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<Value>, Problem> {
     let wanted = submitted(&body)?;
     let schema = one(&now.catalog, &subject, &version)?;
@@ -160,7 +159,7 @@ pub async fn compatibility_with_all(
     Current(now): Current,
     Path(subject): Path<String>,
     Query(query): Query<Verbose>,
-    body: Bytes,
+    Body(body): Body,
 ) -> Result<Json<Value>, Problem> {
     let wanted = submitted(&body)?;
     let versions = of_subject(&now.catalog, &subject)?;

@@ -87,6 +87,7 @@ async fn what_is_missing_has_confluents_codes() {
         ("/subjects/nobody-value/versions/1", 404, 40401),
         ("/subjects/publish.permit-value/versions/9", 404, 40402),
         ("/subjects/publish.permit-value/versions/0", 422, 42202),
+        ("/subjects/%ff/versions", 400, 400),
         ("/nothing", 404, 404),
     ] {
         let (found, body) = get(path).await;

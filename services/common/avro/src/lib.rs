@@ -21,6 +21,8 @@ mod varint;
 mod walk;
 
 pub use plan::{Plan, Slot};
-pub use schema::{DecimalType, EnumType, Field, FieldDefault, FieldType, FixedType, RecordType, SchemaError};
+pub use schema::{
+    DecimalType, EnumType, Field, FieldDefault, FieldType, FixedType, MAX_PATH_BYTES, RecordType, SchemaError,
+};
 pub use value::Value;
 pub use walk::Walk;

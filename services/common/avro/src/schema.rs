@@ -16,6 +16,10 @@ pub const MAX_DEPTH: usize = 32;
 /// How many types a schema may have when every reference is written out: bounds the compiled plan.
 pub const MAX_TYPES: usize = 20_000;
 
+/// How many bytes the paths of all values may have together, when every reference is written out: a long name stands in the
+/// path of everything below it.
+pub const MAX_PATH_BYTES: usize = 4 << 20;
+
 /// Why a schema is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
@@ -31,6 +35,8 @@ pub enum SchemaError {
     TooDeep { path: String },
     #[error("the schema has more than {MAX_TYPES} types when every reference is written out")]
     TooLarge,
+    #[error("the paths of the schema's fields have more than {MAX_PATH_BYTES} bytes together: shorten its names")]
+    PathsTooLong,
     #[error("field {path}: {message}")]
     Unsupported { path: String, message: String },
     #[error("field {path}: the default {default} is not a value of the type")]
@@ -126,7 +132,26 @@ pub struct FieldDefault {
 /// Parses with `apache-avro`, the judge of the syntax, then resolves.
 pub(crate) fn parse(avsc: &str) -> Result<Arc<RecordType>, SchemaError> {
     let schema = apache_avro::Schema::parse_str(avsc).map_err(|error| SchemaError::Syntax(error.to_string()))?;
-    resolve::resolve(&schema)
+    let record = resolve::resolve(&schema)?;
+    if path_bytes(&record, 0) > MAX_PATH_BYTES { Err(SchemaError::PathsTooLong) } else { Ok(record) }
+}
+
+/// Of all that is in the record, which itself stands behind a path of so many bytes.
+fn path_bytes(record: &RecordType, prefix: usize) -> usize {
+    let of_field = |field: &Field| {
+        let path = prefix + field.name.len() + 1;
+        path + below(&field.ty, path)
+    };
+    record.fields.iter().map(of_field).sum()
+}
+
+fn below(ty: &FieldType, path: usize) -> usize {
+    match ty {
+        FieldType::Array(inner) | FieldType::Map(inner) => path + below(inner, path + 2),
+        FieldType::Union(branches) => branches.iter().map(|branch| below(branch, path)).sum(),
+        FieldType::Record(record) => path_bytes(record, path),
+        _ => 0,
+    }
 }
 
 impl RecordType {

@@ -12,8 +12,10 @@ pub struct Records<R> {
     input: R,
     reader: Reader,
     limit: usize,
-    /// Physical lines that were ended so far.
+    /// Physical lines that were ended so far: by a line feed, a carriage return, or both.
     lines: u64,
+    /// The last byte was a carriage return, so that a line feed ends no further line.
+    behind_return: bool,
     at_start: bool,
 }
 
@@ -30,7 +32,7 @@ pub struct RawRecord {
 impl<R: BufRead> Records<R> {
     pub fn new(input: R, delimiter: u8, limit: usize) -> Self {
         let reader = ReaderBuilder::new().delimiter(delimiter).build();
-        Self { input, reader, limit, lines: 0, at_start: true }
+        Self { input, reader, limit, lines: 0, behind_return: false, at_start: true }
     }
 
     /// None at the end of the input. Blank lines are passed over.
@@ -51,7 +53,7 @@ impl<R: BufRead> Records<R> {
                 Err(error) => return Err(error),
             };
             let (result, used, written) = self.reader.read_field(available, &mut output);
-            self.lines += available[..used].iter().filter(|byte| **byte == b'\n').count() as u64;
+            count_lines(&available[..used], &mut self.lines, &mut self.behind_return);
             // Room for the line end, which is no part of the record.
             keep(&mut record.raw, &available[..used], self.limit + 2, &mut record.too_long);
             keep(&mut field, &output[..written], self.limit, &mut record.too_long);
@@ -91,9 +93,17 @@ impl<R: BufRead> Records<R> {
             if ends == 0 {
                 return Ok(());
             }
-            self.lines += available[..ends].iter().filter(|byte| **byte == b'\n').count() as u64;
+            count_lines(&available[..ends], &mut self.lines, &mut self.behind_return);
             self.input.consume(ends);
         }
+    }
+}
+
+/// Rows that share a line number would share the sequence that is made of it, and the second would pass for a duplicate.
+fn count_lines(bytes: &[u8], lines: &mut u64, behind_return: &mut bool) {
+    for byte in bytes {
+        *lines += u64::from(*byte == b'\r' || *byte == b'\n' && !*behind_return);
+        *behind_return = *byte == b'\r';
     }
 }
 
@@ -142,6 +152,7 @@ mod tests {
         check("", &[]);
         check("\u{feff}a,b\n1,2\n", &[(1, "a,b", &["a", "b"]), (2, "1,2", &["1", "2"])]);
         check("a\r\n\r\n\r\nb", &[(1, "a", &["a"]), (4, "b", &["b"])]);
+        check("a\rb\r\rc\n\rd", &[(1, "a", &["a"]), (2, "b", &["b"]), (4, "c", &["c"]), (6, "d", &["d"])]);
         check(
             "\"x\"\"y\",\"1\n2\"\nlast,\"\"\n",
             &[(1, "\"x\"\"y\",\"1\n2\"", &["x\"y", "1\n2"]), (3, "last,\"\"", &["last", ""])],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use freshet_catalog_model::{Delivery, Grant};
 use freshet_core::{ReceiptOutcome, topics};
@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::cursor::{Cursor, TopicMark};
 use super::problem::Problem;
 use super::readers::Wanted;
-use super::{Api, stream};
+use super::{Api, GrantId, stream};
 use crate::event::published_at;
 
 /// One look at the view. Between two, the grant is checked again.
@@ -96,7 +96,7 @@ pub(super) struct Reading {
 ))]
 pub(super) async fn events(
     State(api): State<Api>,
-    Path(grant): Path<String>,
+    GrantId(grant): GrantId,
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Response {

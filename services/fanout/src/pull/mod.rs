@@ -11,10 +11,11 @@ pub use cursor::{Cursor, CursorError};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
 use freshet_catalog_model::{Delivery, Grant};
 use freshet_runtime::{Credentials, credentials::Token};
 use http::HeaderMap;
+use http::request::Parts;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -118,6 +119,19 @@ impl Api {
     }
 }
 
+/// The grant's id in the path. What is no UTF-8 is a problem like any other; axum's own answer is plain text.
+#[derive(Debug)]
+struct GrantId(String);
+
+impl FromRequestParts<Api> for GrantId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, api).await;
+        path.map(|Path(id)| Self(id)).map_err(|error| Problem::bad_request(error.body_text()))
+    }
+}
+
 /// One subscription as its department sees it.
 #[derive(Debug, Serialize, ToSchema)]
 struct SubscriptionStatus {
@@ -170,7 +184,7 @@ async fn subscriptions(State(api): State<Api>, headers: HeaderMap) -> Result<Jso
 ))]
 async fn resume(
     State(api): State<Api>,
-    Path(grant): Path<String>,
+    GrantId(grant): GrantId,
     headers: HeaderMap,
 ) -> Result<http::StatusCode, Problem> {
     let department = api.department(&headers)?;

@@ -96,6 +96,7 @@ async fn who_may_not_is_told_why() {
         ("/v1/grants/pulled/events?wait=1h", tax, 400, "wait `1h`"),
         ("/v1/grants/pulled/events?from=yesterday", tax, 400, "from `yesterday`"),
         ("/v1/grants/pulled/events?cursor=abc", tax, 400, "not one that this bus gave out"),
+        ("/v1/grants/%ff/events", tax, 400, "UTF-8"),
         ("/v1/grants/pulled/events?colour=red", tax, 400, "colour"),
         ("/v2/x", tax, 404, "openapi.json"),
     ] {

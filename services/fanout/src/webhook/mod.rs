@@ -105,7 +105,7 @@ pub(crate) struct Webhook {
 
 /// What one attempt came to.
 #[derive(Debug)]
-enum Tried {
+pub(crate) enum Tried {
     Delivered,
     Retry { kind: &'static str, reason: String, not_before: Option<Duration> },
     Park { kind: &'static str, reason: String },
@@ -149,7 +149,7 @@ impl Webhook {
     }
 
     /// One POST. Everything that can change between attempts (secret, time stamp, address) is taken anew.
-    async fn attempt(&self, id: &str, body: &Bytes) -> Tried {
+    pub(crate) async fn attempt(&self, id: &str, body: &Bytes) -> Tried {
         let secrets = match self.secrets() {
             Ok(secrets) => secrets,
             Err(reason) => return Tried::Retry { kind: "secret", reason, not_before: None },

@@ -1,6 +1,6 @@
 //! What an answer means and how long to wait. Pure: clock and randomness are arguments.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What came back from one attempt, as far as the policy is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +33,14 @@ pub fn judge(status: u16, retry_after: Option<&str>, now: jiff::Timestamp) -> Ve
     }
 }
 
-/// `Retry-After` (RFC 9110 §10.2.3): seconds, or an IMF-fixdate.
+/// `Retry-After` (RFC 9110 §10.2.3): seconds, or a date in any of the three forms that a recipient must take (§5.6.7).
 fn parse_retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::from(now)).unwrap_or(Duration::ZERO))
 }
 
 /// Exponential, jittered, bounded: the n-th wait is between half and the whole of `initial * 2^n`, at most `max`.
@@ -102,6 +102,8 @@ mod tests {
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));
         assert_eq!(asked("Sun, 01 Mar 2026 12:00:30 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(asked("Sun, 01 Mar 2026 11:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("Sunday, 01-Mar-26 12:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(asked("Sun Mar  1 12:00:30 2026"), Some(Duration::from_secs(30)));
         assert_eq!(asked("soon"), None);
         assert_eq!(judge(500, Some("7"), now()), Verdict::Retry { kind: "server_error", not_before: None });
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use freshet_avro::Walk;
@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::path::DatasetId;
 use crate::admission::{Admission, Decision, Sent};
 use crate::auth::Caller;
 use crate::body;
@@ -138,7 +139,7 @@ fn example_batch() -> Value {
 pub(super) async fn publish(
     State(gateway): State<Gateway>,
     caller: Caller,
-    Path(dataset): Path<String>,
+    DatasetId(dataset): DatasetId,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

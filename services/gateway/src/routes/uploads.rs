@@ -1,7 +1,7 @@
 //! `POST /v1/datasets/{dataset}/uploads`: a file, read as the dataset's mapping says, answered while it is read.
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use freshet_mapping::Format;
 use futures::StreamExt;
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use utoipa::IntoParams;
 
+use super::path::DatasetId;
 use crate::auth::Caller;
 use crate::body::{self, Patience};
 use crate::problem::{Kind, Problem, ProblemBody};
@@ -74,7 +75,7 @@ pub(super) struct UploadQuery {
 pub(super) async fn upload(
     State(gateway): State<Gateway>,
     caller: Caller,
-    Path(dataset): Path<String>,
+    DatasetId(dataset): DatasetId,
     query: Result<Query<UploadQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
     body: Body,

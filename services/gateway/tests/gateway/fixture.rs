@@ -63,6 +63,11 @@ impl Sink {
         self.state.lock().unwrap().records.clone()
     }
 
+    /// Gives the records away, and remembers none of them.
+    pub fn take(&self) -> Vec<Record> {
+        std::mem::take(&mut self.state.lock().unwrap().records)
+    }
+
     /// Takes this many more, then is full.
     pub fn set_room(&self, room: Option<usize>) {
         self.state.lock().unwrap().room = room;

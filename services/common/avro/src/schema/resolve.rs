@@ -69,18 +69,18 @@ impl Resolver {
             }
             Schema::Uuid(UuidSchema::Fixed(inner)) => {
                 let ty = FieldType::UuidFixed(fixed(inner));
-                self.name(inner.name.fullname(None), ty, self.types)
+                self.name(inner.name.fullname(None), ty, self.types, path)?
             }
             Schema::Duration(inner) => {
                 if inner.size != 12 {
                     return Err(unsupported("the logical type duration stands on fixed of 12 bytes"));
                 }
                 let ty = FieldType::Duration(fixed(inner));
-                self.name(inner.name.fullname(None), ty, self.types)
+                self.name(inner.name.fullname(None), ty, self.types, path)?
             }
             Schema::Fixed(inner) => {
                 let ty = FieldType::Fixed(fixed(inner));
-                self.name(inner.name.fullname(None), ty, self.types)
+                self.name(inner.name.fullname(None), ty, self.types, path)?
             }
             Schema::Decimal(decimal) => {
                 if decimal.precision > MAX_PRECISION {
@@ -97,7 +97,7 @@ impl Resolver {
                     fixed: inner,
                 });
                 match name {
-                    Some(name) => self.name(name, ty, self.types),
+                    Some(name) => self.name(name, ty, self.types, path)?,
                     None => ty,
                 }
             }
@@ -108,7 +108,7 @@ impl Resolver {
                     symbols: inner.symbols.clone(),
                     default: inner.default.clone(),
                 }));
-                self.name(name, ty, self.types)
+                self.name(name, ty, self.types, path)?
             }
             Schema::Array(inner) => FieldType::Array(Arc::new(self.type_of(&inner.items, path, depth + 1)?)),
             Schema::Map(inner) => FieldType::Map(Arc::new(self.type_of(&inner.types, path, depth + 1)?)),
@@ -141,7 +141,7 @@ impl Resolver {
                 }
                 self.open.pop();
                 let ty = FieldType::Record(Arc::new(RecordType { name: name.clone(), doc: inner.doc.clone(), fields }));
-                self.name(name, ty, before)
+                self.name(name, ty, before, path)?
             }
             Schema::Ref { name } => {
                 let name = name.fullname(None);
@@ -160,10 +160,15 @@ impl Resolver {
         })
     }
 
-    /// Remembers a named type; `before` is the count of types when its definition began.
-    fn name(&mut self, name: String, ty: FieldType, before: usize) -> FieldType {
+    /// Remembers a named type; `before` is the count of types when its definition began. A name is defined once (Avro
+    /// specification, "Names"); `apache-avro` parses a second definition, and then neither it nor others read with it.
+    fn name(&mut self, name: String, ty: FieldType, before: usize, path: &str) -> Result<FieldType, SchemaError> {
+        if self.known.contains_key(&name) || self.open.contains(&name) {
+            let message = format!("the type {name} is defined a second time; write its name alone, or give it another");
+            return Err(SchemaError::Unsupported { path: path.to_owned(), message });
+        }
         self.known.insert(name, (ty.clone(), self.types - before, height(&ty)));
-        ty
+        Ok(ty)
     }
 
     fn count(&mut self, types: usize) -> Result<(), SchemaError> {

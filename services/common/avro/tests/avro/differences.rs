@@ -6,7 +6,7 @@ use apache_avro::Schema;
 use freshet_avro::{Plan, Walk};
 use freshet_core::Violation;
 
-use crate::oracle::{Answer, ask};
+use crate::ask::{Answer, ask};
 
 /// What the oracle took where the plan found this violation.
 pub struct Case<'a> {

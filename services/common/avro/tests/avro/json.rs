@@ -6,7 +6,7 @@ use freshet_core::Code;
 use proptest::prelude::*;
 use serde_json::json as j;
 
-use crate::oracle::{Answer, ask};
+use crate::ask::{Answer, ask};
 use crate::shape::{self, Shape, shapes};
 
 /// Of several branches JSON may choose another than the one that was written: the text of bytes is a string.

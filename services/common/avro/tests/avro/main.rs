@@ -1,5 +1,7 @@
 //! The crate against `apache-avro` (the oracle) and against examples by hand.
 
+mod ask;
+mod condition;
 mod differences;
 mod naive;
 mod oracle;

@@ -2,6 +2,7 @@
 
 use apache_avro::types::Value;
 use freshet_avro::Value as Ours;
+use freshet_avro::projection::MaskKind;
 
 /// The value at a dotted path, unions opened. None: a record around it is null.
 pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
@@ -53,8 +54,8 @@ pub fn is_same(ours: Ours<'_>, theirs: Option<&Value>) -> bool {
         | (Ours::LocalTimestampMillis(ours), Value::LocalTimestampMillis(theirs))
         | (Ours::LocalTimestampMicros(ours), Value::LocalTimestampMicros(theirs))
         | (Ours::LocalTimestampNanos(ours), Value::LocalTimestampNanos(theirs)) => ours == *theirs,
-        (Ours::Float(ours), Value::Float(theirs)) => ours == *theirs,
-        (Ours::Double(ours), Value::Double(theirs)) => ours == *theirs,
+        (Ours::Float(ours), Value::Float(theirs)) => ours.to_bits() == theirs.to_bits(),
+        (Ours::Double(ours), Value::Double(theirs)) => ours.to_bits() == theirs.to_bits(),
         (Ours::String(ours), Value::String(theirs)) => ours == theirs,
         (Ours::Bytes(ours), Value::Bytes(theirs) | Value::Fixed(_, theirs)) => ours == theirs,
         (Ours::Bytes(ours), Value::Uuid(theirs)) => ours == theirs.as_bytes(),
@@ -62,7 +63,8 @@ pub fn is_same(ours: Ours<'_>, theirs: Option<&Value>) -> bool {
             let parts = [u32::from(theirs.months()), u32::from(theirs.days()), u32::from(theirs.millis())];
             ours == parts.map(u32::to_le_bytes).concat()
         }
-        (Ours::Uuid(ours), Value::Uuid(theirs)) => ours == theirs.to_string(),
+        // apache-avro writes it in lower case, whatever it was.
+        (Ours::Uuid(ours), Value::Uuid(theirs)) => ours.eq_ignore_ascii_case(&theirs.to_string()),
         (Ours::Enum { index, symbol }, Value::Enum(their_index, their_symbol)) => {
             index == *their_index as usize && symbol == their_symbol
         }
@@ -71,5 +73,24 @@ pub fn is_same(ours: Ours<'_>, theirs: Option<&Value>) -> bool {
         }
         (Ours::Other(_), Value::Array(_) | Value::Map(_) | Value::Record(_)) => true,
         _ => false,
+    }
+}
+
+/// Whether a view of these fields may show the path: it is one, or inside or around one.
+pub fn is_granted(path: &str, fields: &[String]) -> bool {
+    fields
+        .iter()
+        .any(|field| path == field || path.starts_with(&format!("{field}.")) || field.starts_with(&format!("{path}.")))
+}
+
+/// What a mask leaves of a text.
+pub fn masked(mask: MaskKind, text: &str) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    match mask {
+        MaskKind::FirstCharacter => characters.first().map_or(String::new(), |first| format!("{first}*")),
+        MaskKind::LastFour if characters.len() > 4 => {
+            format!("*{}", characters[characters.len() - 4..].iter().collect::<String>())
+        }
+        _ => "***".to_owned(),
     }
 }

@@ -1,32 +1,12 @@
 //! The plan's check against `apache-avro`'s decode and validate, on good, mutated, cut and extended bytes.
 
 use apache_avro::Schema;
-use apache_avro::reader::datum::GenericDatumReader;
-use apache_avro::types::Value;
 use freshet_avro::{Plan, Walk};
 use proptest::prelude::*;
 
-use crate::differences::{Case, why_laxer, why_stricter};
+use crate::ask::{self, Answer, ask};
 use crate::naive;
 use crate::shape::{self, shapes};
-
-pub enum Answer {
-    Taken { value: Value, left: usize },
-    Refused(String),
-}
-
-/// What `apache-avro` says: decoded, and then found valid. Its allocations are limited first, because it reserves what the
-/// bytes announce.
-pub fn ask(schema: &Schema, bytes: &[u8]) -> Answer {
-    assert_eq!(apache_avro::util::max_allocation_bytes(1 << 20), 1 << 20, "the limit was set to another value before");
-    let reader = GenericDatumReader::builder(schema).build().expect("a reader");
-    let mut rest = bytes;
-    match reader.read_value(&mut rest) {
-        Ok(value) if value.validate(schema) => Answer::Taken { value, left: rest.len() },
-        Ok(value) => Answer::Refused(format!("decoded as {value:?}, which is not valid")),
-        Err(error) => Answer::Refused(error.to_string()),
-    }
-}
 
 #[derive(Debug, Clone)]
 pub enum Edit {
@@ -80,19 +60,7 @@ fn agree(plan: &Plan, schema: &Schema, bytes: &[u8]) -> Result<(), TestCaseError
     let mut walk = Walk::new();
     let ours = plan.check(bytes, &mut walk);
     prop_assert_eq!(ours, walk.violations().is_empty());
-    match (ours, ask(schema, bytes)) {
-        (true, Answer::Taken { left, .. }) => prop_assert_eq!(left, 0),
-        (false, Answer::Refused(_)) => {}
-        (false, Answer::Taken { left, .. }) => {
-            for violation in walk.violations() {
-                prop_assert!(why_stricter(&Case { violation, left }).is_some(), "only the plan refuses: {violation:?}");
-            }
-        }
-        (true, Answer::Refused(error)) => {
-            prop_assert!(why_laxer(&error).is_some(), "only apache-avro refuses: {error}");
-        }
-    }
-    Ok(())
+    ask::agree(schema, bytes, ours, &walk).map(drop).map_err(TestCaseError::fail)
 }
 
 fn compile(shape: &shape::Shape) -> (String, Plan, Schema) {

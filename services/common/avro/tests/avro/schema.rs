@@ -1,6 +1,6 @@
 //! Which schemas are taken.
 
-use freshet_avro::{Plan, SchemaError};
+use freshet_avro::{MAX_PATH_BYTES, Plan, SchemaError};
 
 fn error(avsc: &str) -> SchemaError {
     Plan::compile(avsc).expect_err(avsc)
@@ -44,6 +44,21 @@ fn depth_and_size_are_bounded() {
     assert_eq!(error(&with_field(&fields)), SchemaError::TooLarge);
 }
 
+/// A name of a million bytes would be written out again for each of twenty thousand fields below it.
+#[test]
+fn long_names_over_many_fields_are_refused() {
+    let avsc = |name_bytes: usize| {
+        let name = "n".repeat(name_bytes);
+        let fields: Vec<String> = (0..1000).map(|number| format!(r#"{{"name":"f{number:03}","type":"int"}}"#)).collect();
+        let inner = format!(r#"{{"type":"record","name":"inner","fields":[{}]}}"#, fields.join(","));
+        with_field(&format!(r#"{{"name":"{name}","type":{inner}}}"#))
+    };
+    // Each path: the long name, a dot, four letters, and the dot that may follow; beside them the long name's own.
+    let most = (MAX_PATH_BYTES - 1000 * 6 - 1) / 1001;
+    assert!(Plan::compile(&avsc(most)).is_ok());
+    assert_eq!(error(&avsc(most + 1)), SchemaError::PathsTooLong);
+}
+
 #[test]
 fn what_the_bus_cannot_hold_is_refused() {
     let unsupported = |ty: &str, part: &str| {
@@ -54,6 +69,22 @@ fn what_the_bus_cannot_hold_is_refused() {
     unsupported(r#"{"type":"bytes","logicalType":"big-decimal"}"#, "use decimal");
     unsupported(r#"{"type":"bytes","logicalType":"decimal","precision":39,"scale":2}"#, "at most 38 digits");
     unsupported(r#"{"type":"bytes","logicalType":"uuid"}"#, "stands on string");
+}
+
+#[test]
+fn a_name_is_defined_once() {
+    let twice = |second: &str| {
+        let first = r#"{"name":"a","type":{"type":"fixed","name":"T","size":2}}"#;
+        error(&with_field(&format!(r#"{first},{{"name":"b","type":{second}}}"#))).to_string()
+    };
+    for second in [
+        r#"{"type":"enum","name":"T","symbols":["X"]}"#,
+        r#"{"type":"record","name":"T","fields":[]}"#,
+        r#"{"type":"record","name":"r","fields":[]}"#,
+        r#"{"type":"fixed","name":"T","size":4,"logicalType":"decimal","precision":4}"#,
+    ] {
+        assert!(twice(second).contains("is defined a second time"), "{second}: {}", twice(second));
+    }
 }
 
 #[test]

@@ -56,7 +56,10 @@ impl Document {
         for event in Parser::new_from_str(text) {
             match event {
                 Ok((event, span)) => builder.take(event, span.start, span.end)?,
-                Err(error) => return Err(syntax::explain(text, error.info(), place(file, error.marker()))),
+                Err(error) => {
+                    let place = within(text, place(file, error.marker()));
+                    return Err(syntax::explain(text, error.info(), place));
+                }
             }
         }
         let empty = || Diagnostic::new(Place::file(file), "the file is empty", "see docs/catalogue.md for its keys");
@@ -116,6 +119,17 @@ impl Node {
 fn place(file: &str, marker: &Marker) -> Place {
     // saphyr counts lines from 1 and columns from 0; both are 0 where an empty file ends.
     Place { file: file.to_owned(), line: marker.line().max(1), column: marker.col() + 1 }
+}
+
+/// Behind a last line without an end the parser counts one more, which no editor shows: then the end of the last.
+fn within(text: &str, place: Place) -> Place {
+    let lines = || text.split('\n');
+    match lines().last() {
+        Some(last) if place.line > lines().count() => {
+            Place { line: lines().count(), column: last.chars().count() + 1, ..place }
+        }
+        _ => place,
+    }
 }
 
 enum Open {
@@ -254,6 +268,7 @@ mod tests {
             ("a: !!str 1\n", "tags"),
             ("a: 1\n---\nb: 2\n", "second document"),
             ("a: [1\n", "f.yaml:1:4: the `[` is not closed"),
+            ("b: 2\na: [1", "f.yaml:2:4: the `[` is not closed"),
             ("", "empty"),
             ("[a]: 1\n", "where a key is due"),
             (&deep, "deep"),
