@@ -34,8 +34,7 @@ impl Guard {
     /// Of the calling thread, watched from now on.
     pub fn of_this_thread(target: &'static str) -> Arc<Self> {
         let thread = std::fs::read_link("/proc/thread-self").ok().map(|link| PathBuf::from("/proc").join(link));
-        let guard =
-            Arc::new(Self { target, run: AtomicU64::new(0), input: Mutex::new(Vec::new()), thread });
+        let guard = Arc::new(Self { target, run: AtomicU64::new(0), input: Mutex::new(Vec::new()), thread });
         let watched = Arc::clone(&guard);
         std::thread::spawn(move || watch(&watched));
         guard
@@ -53,7 +52,9 @@ impl Guard {
         let (result, peak) = heap::peak_of(work);
         self.run.fetch_add(1, Ordering::Relaxed);
         if peak > most_bytes {
-            return Err(format!("{what} held {peak} bytes, more than the {most_bytes} that an input of its size may take"));
+            return Err(format!(
+                "{what} held {peak} bytes, more than the {most_bytes} that an input of its size may take"
+            ));
         }
         Ok(result)
     }

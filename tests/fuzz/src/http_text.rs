@@ -55,7 +55,8 @@ impl Answer {
         if self.status == 429 && !says_when {
             return Err("answered 429 without Retry-After".to_owned());
         }
-        let is_json = (self.content_type().ends_with("/json") || self.content_type().ends_with("+json")) && !self.body.is_empty();
+        let is_json =
+            (self.content_type().ends_with("/json") || self.content_type().ends_with("+json")) && !self.body.is_empty();
         if is_json && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_err() {
             return Err(format!("answered {} with what is no JSON: {}", self.status, text()));
         }
@@ -71,10 +72,16 @@ impl Answer {
         let problem: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let (kind, detail) = (problem["type"].as_str(), problem["detail"].as_str());
         match (self.content_type(), kind, detail) {
-            ("application/problem+json", Some(kind), Some(detail)) if !detail.is_empty() && problem["status"] == self.status => {
+            ("application/problem+json", Some(kind), Some(detail))
+                if !detail.is_empty() && problem["status"] == self.status =>
+            {
                 Ok(format!("{kind} {detail}"))
             }
-            _ => Err(format!("answered {} and no problem that says why: {}", self.status, String::from_utf8_lossy(&self.body))),
+            _ => Err(format!(
+                "answered {} and no problem that says why: {}",
+                self.status,
+                String::from_utf8_lossy(&self.body)
+            )),
         }
     }
 }

@@ -117,14 +117,23 @@ fn fuzz(arguments: &Arguments, chosen: &[Kind]) -> ExitCode {
         }
     });
     let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    println!("{:<12} {:>10} inputs in {:.0} s, {} failures", "all", total.inputs, begun.elapsed().as_secs_f64(), total.failures.len());
+    println!(
+        "{:<12} {:>10} inputs in {:.0} s, {} failures",
+        "all",
+        total.inputs,
+        begun.elapsed().as_secs_f64(),
+        total.failures.len()
+    );
     if total.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn tell(job: &Job, report: &Report) {
     let (seconds, seen) = (report.took.as_secs_f64(), report.seen.len());
     let each = seconds * 1e6 / report.inputs.max(1) as f64;
-    println!("{:<12} {:>10} inputs in {seconds:>6.1} s, {each:>7.1} µs each, {seen:>6} different outcomes", job.kind.name, report.inputs);
+    println!(
+        "{:<12} {:>10} inputs in {seconds:>6.1} s, {each:>7.1} µs each, {seen:>6} different outcomes",
+        job.kind.name, report.inputs
+    );
     for failure in &report.failures {
         println!("{failure}");
     }

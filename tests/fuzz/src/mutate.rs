@@ -23,8 +23,28 @@ pub fn join(parts: &[&[u8]]) -> Vec<u8> {
 
 /// Numbers at which readers go wrong.
 const NUMBERS: [i64; 22] = [
-    0, 1, -1, 2, -2, 63, 64, -64, -65, 127, 128, 255, 256, 8191, 8192, 65_535, 65_536, i32::MAX as i64, i32::MIN as i64,
-    1 << 40, i64::MAX, i64::MIN,
+    0,
+    1,
+    -1,
+    2,
+    -2,
+    63,
+    64,
+    -64,
+    -65,
+    127,
+    128,
+    255,
+    256,
+    8191,
+    8192,
+    65_535,
+    65_536,
+    i32::MAX as i64,
+    i32::MIN as i64,
+    1 << 40,
+    i64::MAX,
+    i64::MIN,
 ];
 const BYTES: [u8; 12] = [0, 1, 2, 0x7f, 0x80, 0xff, b'\n', b'\r', b'"', b'\'', b' ', 0xc3];
 
@@ -59,7 +79,8 @@ pub fn mutate(input: &mut Vec<u8>, source: &Source<'_>, rng: &mut Rng) {
 
 fn part_to_change(input: &[u8], count: usize, rng: &mut Rng) -> std::ops::Range<usize> {
     let mut begins = vec![0];
-    begins.extend(input.iter().enumerate().filter(|(_, byte)| **byte == SEPARATOR).map(|(at, _)| at + 1).take(count - 1));
+    begins
+        .extend(input.iter().enumerate().filter(|(_, byte)| **byte == SEPARATOR).map(|(at, _)| at + 1).take(count - 1));
     let chosen = if rng.u8(..10) < 8 { begins.len() - 1 } else { rng.usize(..begins.len()) };
     let end = begins.get(chosen + 1).map_or(input.len(), |next| next - 1);
     begins[chosen]..end
@@ -193,11 +214,13 @@ mod tests {
         let source = Source { pool: &pool, dictionary: &["word"], parts: 2 };
         let run = |seed: u64| {
             let mut rng = Rng::with_seed(seed);
-            (0..200).map(|_| {
-                let mut input = pool[0].clone();
-                mutate(&mut input, &source, &mut rng);
-                input
-            }).collect::<Vec<_>>()
+            (0..200)
+                .map(|_| {
+                    let mut input = pool[0].clone();
+                    mutate(&mut input, &source, &mut rng);
+                    input
+                })
+                .collect::<Vec<_>>()
         };
         assert_eq!(run(7), run(7));
         assert_ne!(run(7), run(8));

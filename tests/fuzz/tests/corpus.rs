@@ -17,7 +17,13 @@ fn the_corpus_and_a_share_of_mutations_do_what_they_should() {
         let inputs = corpus.len() as u64 + INPUTS * kind.share / shares;
         let report = run(&Job { kind, inputs, seed: SEED, number, grow_bytes: 0 });
         assert!(report.seen.len() > 3, "{} sees no difference between its inputs", kind.name);
-        println!("{:<12} {} inputs in {:?}, {} different outcomes", kind.name, report.inputs, report.took, report.seen.len());
+        println!(
+            "{:<12} {} inputs in {:?}, {} different outcomes",
+            kind.name,
+            report.inputs,
+            report.took,
+            report.seen.len()
+        );
         failures.extend(report.failures);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -22,10 +22,55 @@ pub const KIND: Kind = Kind {
     share: 120,
     parts: 1,
     dictionary: &[
-        " and ", " or ", "not ", "(", ")", " is null", " is not null", " in (", " not in (", " contains ", " starts_with ",
-        " = ", " != ", " < ", " <= ", " > ", " >= ", "'", "''", ",", "name", "ward", "price", "ratio", "count", "active",
-        "from", "until", "at", "seen", "status", "states", "tags", "in.x", "\"in.x\"", "mixed", "blob", "true", "FALSE", "null",
-        "'OPEN'", "'2024-02-29'", "'2024-02-29T12:00:00Z'", "12.5", "-0", "1e9", "9999999999999999999999", "王", "\u{a0}",
+        " and ",
+        " or ",
+        "not ",
+        "(",
+        ")",
+        " is null",
+        " is not null",
+        " in (",
+        " not in (",
+        " contains ",
+        " starts_with ",
+        " = ",
+        " != ",
+        " < ",
+        " <= ",
+        " > ",
+        " >= ",
+        "'",
+        "''",
+        ",",
+        "name",
+        "ward",
+        "price",
+        "ratio",
+        "count",
+        "active",
+        "from",
+        "until",
+        "at",
+        "seen",
+        "status",
+        "states",
+        "tags",
+        "in.x",
+        "\"in.x\"",
+        "mixed",
+        "blob",
+        "true",
+        "FALSE",
+        "null",
+        "'OPEN'",
+        "'2024-02-29'",
+        "'2024-02-29T12:00:00Z'",
+        "12.5",
+        "-0",
+        "1e9",
+        "9999999999999999999999",
+        "王",
+        "\u{a0}",
     ],
     make: || Box::new(Expressions::new()),
 };
@@ -60,7 +105,9 @@ impl Expressions {
             full.clone(),
             changed(j!({"ward": null, "until": null, "in": null, "mixed": null, "tags": [], "states": []})),
             changed(j!({"name": "", "price": "-0.01", "count": -2_147_483_648, "active": false, "status": "CLOSED"})),
-            changed(j!({"name": "王小明", "ratio": "NaN", "count": 0, "in": {"x": -1}, "tags": ["王", ""], "from": "0001-01-01"})),
+            changed(
+                j!({"name": "王小明", "ratio": "NaN", "count": 0, "in": {"x": -1}, "tags": ["王", ""], "from": "0001-01-01"}),
+            ),
         ];
         let rows = rows.into_iter().map(|row| {
             let bytes = json::encode(&plan, &row).unwrap_or_else(|violations| panic!("{row}: {violations:?}"));
@@ -144,11 +191,19 @@ fn evaluate(filter: &Filter, row: &Value) -> Result<Option<bool>, ()> {
         }
         Filter::And(parts) => {
             let answers = parts.iter().map(|part| evaluate(part, row)).collect::<Result<Vec<_>, ()>>()?;
-            if answers.contains(&Some(false)) { Some(false) } else { answers.iter().all(Option::is_some).then_some(true) }
+            if answers.contains(&Some(false)) {
+                Some(false)
+            } else {
+                answers.iter().all(Option::is_some).then_some(true)
+            }
         }
         Filter::Or(parts) => {
             let answers = parts.iter().map(|part| evaluate(part, row)).collect::<Result<Vec<_>, ()>>()?;
-            if answers.contains(&Some(true)) { Some(true) } else { answers.iter().all(Option::is_some).then_some(false) }
+            if answers.contains(&Some(true)) {
+                Some(true)
+            } else {
+                answers.iter().all(Option::is_some).then_some(false)
+            }
         }
         Filter::Not(part) => evaluate(part, row)?.map(|answer| !answer),
         Filter::IsNull(path) => Some(at(path).is_none()),

@@ -39,6 +39,8 @@ impl Target for Framing {
                 return Err(format!("written again it is {written:?}"));
             }
         }
-        Ok(Seen::of((split.map(|(id, datum)| (size_class(id as usize), size_class(datum.len()))).map_err(|error| error.to_string()),)))
+        Ok(Seen::of((split
+            .map(|(id, datum)| (size_class(id as usize), size_class(datum.len())))
+            .map_err(|error| error.to_string()),)))
     }
 }

@@ -15,16 +15,60 @@ pub const KIND: Kind = Kind {
     share: 12,
     parts: 1,
     dictionary: &[
-        "POST ", "GET ", "/v1/datasets", "/road_closure", "/permit", "/person", "/events", "/uploads", "?format=csv", "?format=jsonl",
-        "&name=a.csv", "&source=urn:example:roads", "&divcode=42", "&sequence_base=18446744073709551615", "/openapi.json",
-        "authorization: Bearer token-of-roads\n", "authorization: Bearer token-of-parks\n",
-        "content-type: application/cloudevents+json\n", "content-type: application/cloudevents-batch+json\n",
-        "content-type: application/json\n", "content-type: application/avro\n", "content-type: text/csv\n",
-        "content-type: application/x-ndjson\n", "content-encoding: gzip\n", "content-length: 99999999999\n",
-        "ce-id: 1\n", "ce-specversion: 1.0\n", "ce-source: urn:example:roads\n", "ce-type: x.deleted\n", "ce-sequence: 7\n",
-        "ce-time: 2026-11-22T08:00:00Z\n", "ce-partitionkey: %E7%8E%8B\n", "%0d%0a", "%00", "%ff", "..%2f", "\n\n",
-        "\"specversion\":\"1.0\"", "\"data\":", "\"data_base64\":\"AAAAAAE=\"", "\"sequence\":", "\"partitionkey\":", "\"type\":\"x.deleted\"",
-        "null", "{", "}", "[", "]", ",", "\\u0000", "\\ud800", "1e999", "\u{0}\u{0}\u{0}\u{0}\u{1}", "王",
+        "POST ",
+        "GET ",
+        "/v1/datasets",
+        "/road_closure",
+        "/permit",
+        "/person",
+        "/events",
+        "/uploads",
+        "?format=csv",
+        "?format=jsonl",
+        "&name=a.csv",
+        "&source=urn:example:roads",
+        "&divcode=42",
+        "&sequence_base=18446744073709551615",
+        "/openapi.json",
+        "authorization: Bearer token-of-roads\n",
+        "authorization: Bearer token-of-parks\n",
+        "content-type: application/cloudevents+json\n",
+        "content-type: application/cloudevents-batch+json\n",
+        "content-type: application/json\n",
+        "content-type: application/avro\n",
+        "content-type: text/csv\n",
+        "content-type: application/x-ndjson\n",
+        "content-encoding: gzip\n",
+        "content-length: 99999999999\n",
+        "ce-id: 1\n",
+        "ce-specversion: 1.0\n",
+        "ce-source: urn:example:roads\n",
+        "ce-type: x.deleted\n",
+        "ce-sequence: 7\n",
+        "ce-time: 2026-11-22T08:00:00Z\n",
+        "ce-partitionkey: %E7%8E%8B\n",
+        "%0d%0a",
+        "%00",
+        "%ff",
+        "..%2f",
+        "\n\n",
+        "\"specversion\":\"1.0\"",
+        "\"data\":",
+        "\"data_base64\":\"AAAAAAE=\"",
+        "\"sequence\":",
+        "\"partitionkey\":",
+        "\"type\":\"x.deleted\"",
+        "null",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "\\u0000",
+        "\\ud800",
+        "1e999",
+        "\u{0}\u{0}\u{0}\u{0}\u{1}",
+        "王",
     ],
     make: || Box::new(Gateway::new()),
 };
@@ -55,7 +99,11 @@ impl Target for Gateway {
             true => ("cloudevents", event.to_string()),
             false => ("cloudevents-batch", json!([event, fixture::closure(7)]).to_string()),
         };
-        let head = format!("POST {}\nauthorization: Bearer {}\ncontent-type: application/{kind}+json\n\n", fixture::EVENTS, fixture::ROADS);
+        let head = format!(
+            "POST {}\nauthorization: Bearer {}\ncontent-type: application/{kind}+json\n\n",
+            fixture::EVENTS,
+            fixture::ROADS
+        );
         Some(format!("{head}{body}").into_bytes())
     }
 
@@ -98,6 +146,9 @@ fn account(answer: &Answer, path: &str, topics: &[&str]) -> Result<(), String> {
     };
     match told {
         (Some(accepted), Some(told)) if (accepted, told) == (published, refused) => Ok(()),
-        told => Err(format!("answered {} and told {told:?}, but {published} were published and {refused} refused", answer.status)),
+        told => Err(format!(
+            "answered {} and told {told:?}, but {published} were published and {refused} refused",
+            answer.status
+        )),
     }
 }

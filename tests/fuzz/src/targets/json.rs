@@ -16,8 +16,30 @@ pub const KIND: Kind = Kind {
     share: 100,
     parts: 1,
     dictionary: &[
-        "{", "}", "[", "]", ",", ":", "\"", "\\u0000", "\\ud800", "\\udc00", "\\u0061", "null", "true", "1e999", "-0", "0.1",
-        "\"a\":", "\"a\":1,\"a\":2", "[[[[[[[[", "{\"a\":{\"a\":{\"a\":", "18446744073709551616", "\u{feff}", "NaN", "王",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\u0000",
+        "\\ud800",
+        "\\udc00",
+        "\\u0061",
+        "null",
+        "true",
+        "1e999",
+        "-0",
+        "0.1",
+        "\"a\":",
+        "\"a\":1,\"a\":2",
+        "[[[[[[[[",
+        "{\"a\":{\"a\":{\"a\":",
+        "18446744073709551616",
+        "\u{feff}",
+        "NaN",
+        "王",
     ],
     make: || Box::new(Json),
 };
@@ -38,7 +60,9 @@ impl Target for Json {
             (Ok(ours), Ok(theirs)) if ours == theirs => "taken".to_owned(),
             (Ok(ours), theirs) => return Err(format!("read as {ours}, by serde_json as {theirs:?}")),
             (Err(_), Err(_)) => "refused".to_owned(),
-            (Err(error), Ok(theirs)) if depth(theirs) > json::MAX_DEPTH || has_a_name_twice(input) => Seen::kind_of(&error.to_string()),
+            (Err(error), Ok(theirs)) if depth(theirs) > json::MAX_DEPTH || has_a_name_twice(input) => {
+                Seen::kind_of(&error.to_string())
+            }
             (Err(error), Ok(theirs)) => return Err(format!("refused ({error}), by serde_json read as {theirs}")),
         };
         let items = guard.ours("a JSON array", most, || json::items(input, 3))?;
@@ -50,14 +74,20 @@ impl Target for Json {
             (ours, theirs) => return Err(format!("items {ours:?}, by serde_json {:?}", theirs.map(|all| all.len()))),
         }
         if let (Ok(text), Ok(Value::Object(theirs))) = (std::str::from_utf8(input), &theirs) {
-            let members = guard.ours("a JSON object", most, || json::Members::parse(text).map(|members| members.0.len()))?;
+            let members =
+                guard.ours("a JSON object", most, || json::Members::parse(text).map(|members| members.0.len()))?;
             match members {
                 Ok(count) if count >= theirs.len() => {}
                 Err(_) if theirs.len() > json::MAX_MEMBERS || has_a_name_twice(input) => {}
                 members => return Err(format!("members {members:?}, by serde_json {}", theirs.len())),
             }
         }
-        Ok(Seen::of((kind, size_class(input.len()), theirs.as_ref().map(depth).ok(), theirs.err().map(|error| Seen::kind_of(&error.to_string())))))
+        Ok(Seen::of((
+            kind,
+            size_class(input.len()),
+            theirs.as_ref().map(depth).ok(),
+            theirs.err().map(|error| Seen::kind_of(&error.to_string())),
+        )))
     }
 }
 
@@ -144,6 +174,10 @@ fn random(rng: &mut Rng, levels: u32) -> Value {
         3 => Value::from(f64::from(rng.i32(..)) / 8.0),
         4 => Value::from(TEXTS[rng.usize(..TEXTS.len())]),
         5 => (0..rng.usize(..5)).map(|_| random(rng, levels - 1)).collect(),
-        _ => Value::Object((0..rng.usize(..5)).map(|_| (TEXTS[rng.usize(..TEXTS.len())].to_owned(), random(rng, levels - 1))).collect()),
+        _ => Value::Object(
+            (0..rng.usize(..5))
+                .map(|_| (TEXTS[rng.usize(..TEXTS.len())].to_owned(), random(rng, levels - 1)))
+                .collect(),
+        ),
     }
 }

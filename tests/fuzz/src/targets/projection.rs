@@ -48,7 +48,8 @@ impl Target for Views {
     fn fresh(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
         let avsc = self.pool.draw(rng)?;
         let datum = random_datum(avsc, rng)?;
-        let picks: Vec<u8> = (0..1 + rng.usize(..5)).map(|_| rng.u8(..)).filter(|byte| *byte != crate::mutate::SEPARATOR).collect();
+        let picks: Vec<u8> =
+            (0..1 + rng.usize(..5)).map(|_| rng.u8(..)).filter(|byte| *byte != crate::mutate::SEPARATOR).collect();
         Some(join(&[avsc.as_bytes(), &picks, &datum]))
     }
 
@@ -79,7 +80,13 @@ impl Target for Views {
 }
 
 impl Views {
-    fn view(&mut self, compiled: &Compiled, avsc: &[u8], picks: &[u8], guard: &Guard) -> Result<Option<Rc<View>>, String> {
+    fn view(
+        &mut self,
+        compiled: &Compiled,
+        avsc: &[u8],
+        picks: &[u8],
+        guard: &Guard,
+    ) -> Result<Option<Rc<View>>, String> {
         let name = join(&[avsc, picks]);
         if let Some(known) = self.views.get(&name) {
             return Ok(known.clone());
@@ -102,7 +109,9 @@ fn compile(plan: &Plan, picks: &[u8], guard: &Guard) -> Result<Option<View>, Str
     for pick in picks {
         let (path, ty) = known[usize::from(pick & 0x7f) % known.len()];
         fields.push(path.to_owned());
-        if *pick >= 0x80 && let Some(mask) = mask_for(ty, *pick) {
+        if *pick >= 0x80
+            && let Some(mask) = mask_for(ty, *pick)
+        {
             masks.insert(path.to_owned(), mask);
         }
     }
@@ -149,7 +158,9 @@ impl View {
             let is_right = match (self.masks.get(path), before, after) {
                 _ if hidden => after.is_none(),
                 (Some(MaskKind::Null), _, after) => after.is_none_or(|after| *after == Value::Null),
-                (Some(mask), Some(Value::String(text)), Some(Value::String(after))) => *after == naive::masked(*mask, text),
+                (Some(mask), Some(Value::String(text)), Some(Value::String(after))) => {
+                    *after == naive::masked(*mask, text)
+                }
                 // apache-avro writes a UUID in lower case, whatever it was.
                 (Some(mask), Some(Value::Uuid(uuid)), Some(Value::String(after))) => {
                     after.eq_ignore_ascii_case(&naive::masked(*mask, &uuid.to_string()))

@@ -18,10 +18,34 @@ pub const KIND: Kind = Kind {
     share: 15,
     parts: 1,
     dictionary: &[
-        "GET ", "POST ", "/v1/grants/", "pulled", "/events", "/v1/subscriptions", "/resume", "/openapi.json", "?cursor=", "&limit=",
-        "&wait=", "&from=", "1000", "1001", "30s", "500ms", "18446744073709551615", "2026-01-31T08:00:00Z", "-009999-01-01T00:00:00Z",
-        "authorization: Bearer token-of-roads\n", "authorization: Bearer token-of-parks\n", "accept: text/event-stream\n",
-        "last-event-id: ", "%00", "%ff", "%0d%0a", "\n\n", "王",
+        "GET ",
+        "POST ",
+        "/v1/grants/",
+        "pulled",
+        "/events",
+        "/v1/subscriptions",
+        "/resume",
+        "/openapi.json",
+        "?cursor=",
+        "&limit=",
+        "&wait=",
+        "&from=",
+        "1000",
+        "1001",
+        "30s",
+        "500ms",
+        "18446744073709551615",
+        "2026-01-31T08:00:00Z",
+        "-009999-01-01T00:00:00Z",
+        "authorization: Bearer token-of-roads\n",
+        "authorization: Bearer token-of-parks\n",
+        "accept: text/event-stream\n",
+        "last-event-id: ",
+        "%00",
+        "%ff",
+        "%0d%0a",
+        "\n\n",
+        "王",
     ],
     make: || Box::new(Pull::new()),
 };
@@ -59,7 +83,9 @@ pub fn catalog() -> freshet_catalog_model::Catalog {
         );
         catalog.grants.insert(id.to_owned(), serde_json::from_str(&grant).expect("a grant"));
     }
-    let view = format!(r#"{{"id":"{VIEW}","dataset":"road_closure","fields":["street"],"masks":{{}},"schema_id":7,"partitions":2}}"#);
+    let view = format!(
+        r#"{{"id":"{VIEW}","dataset":"road_closure","fields":["street"],"masks":{{}},"schema_id":7,"partitions":2}}"#
+    );
     catalog.views.insert(VIEW.to_owned(), serde_json::from_str(&view).expect("a view"));
     catalog
 }
@@ -71,7 +97,10 @@ impl Target for Pull {
         let cursor = Cursor { view: VIEW.to_owned(), since, next }.encode();
         let accept = if rng.bool() { "text/event-stream" } else { "application/json" };
         let head = format!("authorization: Bearer {}\naccept: {accept}\n\n", fixture::ROADS);
-        Some(format!("GET /v1/grants/pulled/events?cursor={cursor}&limit={}&wait=1ms\n{head}", rng.u16(..1200)).into_bytes())
+        Some(
+            format!("GET /v1/grants/pulled/events?cursor={cursor}&limit={}&wait=1ms\n{head}", rng.u16(..1200))
+                .into_bytes(),
+        )
     }
 
     fn run(&mut self, input: &[u8], guard: &Guard) -> Result<Seen, String> {

@@ -18,9 +18,24 @@ pub const KIND: Kind = Kind {
     share: 1,
     parts: 1,
     dictionary: &[
-        "HTTP/1.1 200 OK\r\n", "HTTP/1.0 204\r\n", "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 503 x\r\n", "HTTP/2 200\r\n",
-        "content-length: 0\r\n", "content-length: 99999999999999999999\r\n", "transfer-encoding: chunked\r\n", "retry-after: 5\r\n",
-        "location: http://10.0.0.1/\r\n", "content-encoding: gzip\r\n", "\r\n\r\n", "0\r\n\r\n", "ffffffffffffffff\r\n", "x: ", "\n", "\r", "\u{0}",
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.0 204\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 503 x\r\n",
+        "HTTP/2 200\r\n",
+        "content-length: 0\r\n",
+        "content-length: 99999999999999999999\r\n",
+        "transfer-encoding: chunked\r\n",
+        "retry-after: 5\r\n",
+        "location: http://10.0.0.1/\r\n",
+        "content-encoding: gzip\r\n",
+        "\r\n\r\n",
+        "0\r\n\r\n",
+        "ffffffffffffffff\r\n",
+        "x: ",
+        "\n",
+        "\r",
+        "\u{0}",
     ],
     make: || Box::new(Receiver::new()),
 };
@@ -68,7 +83,12 @@ impl Receiver {
         let told = Arc::clone(&answer);
         std::thread::spawn(move || serve(&listener, &told));
         let secrets = tempfile::tempdir().expect("a folder");
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(secrets.path().join("hook")).expect("a file");
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(secrets.path().join("hook"))
+            .expect("a file");
         file.write_all(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("written");
         let runtime = http_text::runtime();
         let grant = super::pull::catalog().grants["pushed"].clone();
@@ -96,7 +116,9 @@ impl Target for Receiver {
         match &attempted {
             Attempted::Delivered if !has_a_good_status(input) => Err("delivered, without a status of 2xx".to_owned()),
             Attempted::Delivered => Ok(Seen::of(("delivered", size_class(input.len())))),
-            Attempted::Retry { reason, not_before } => Ok(Seen::of((Seen::kind_of(reason), not_before.is_some(), size_class(input.len())))),
+            Attempted::Retry { reason, not_before } => {
+                Ok(Seen::of((Seen::kind_of(reason), not_before.is_some(), size_class(input.len()))))
+            }
             Attempted::Park { reason } if reason.contains("410") => Ok(Seen::of("gone")),
             Attempted::Park { reason } => Err(format!("parked: {reason}")),
         }

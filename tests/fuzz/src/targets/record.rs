@@ -15,9 +15,20 @@ pub const KIND: Kind = Kind {
     share: 200,
     parts: 2,
     dictionary: &[
-        "\"int\"", "\"string\"", "\"null\"", "\"bytes\"", "{\"type\":\"array\",\"items\":", "{\"type\":\"map\",\"values\":",
-        "\"logicalType\":\"decimal\"", "\"logicalType\":\"date\"", "\"precision\":38", "\"size\":0", "\"default\":",
-        "2024-02-29", "\u{7f}\u{0}", "王",
+        "\"int\"",
+        "\"string\"",
+        "\"null\"",
+        "\"bytes\"",
+        "{\"type\":\"array\",\"items\":",
+        "{\"type\":\"map\",\"values\":",
+        "\"logicalType\":\"decimal\"",
+        "\"logicalType\":\"date\"",
+        "\"precision\":38",
+        "\"size\":0",
+        "\"default\":",
+        "2024-02-29",
+        "\u{7f}\u{0}",
+        "王",
     ],
     make: || Box::new(Records::default()),
 };
@@ -52,7 +63,8 @@ impl Target for Records {
         }
         let value = ask::agree(schema, datum, taken, walk)?;
         if !taken {
-            let said: Vec<_> = walk.violations().iter().take(3).map(|one| (one.code.as_str(), Seen::kind_of(&one.message))).collect();
+            let said: Vec<_> =
+                walk.violations().iter().take(3).map(|one| (one.code.as_str(), Seen::kind_of(&one.message))).collect();
             let behind = walk.violations().len();
             return Ok(Seen::of((said, size_class(behind), size_class(datum.len()))));
         }

@@ -19,11 +19,40 @@ pub const KIND: Kind = Kind {
     share: 10,
     parts: 1,
     dictionary: &[
-        "GET ", "POST ", "PUT ", "DELETE ", "/subjects", "/publish.road_closure-value", "/versions", "/latest", "/-1", "/1", "/schema",
-        "/schemas/ids/1", "/config", "/mode", "/compatibility", "?verbose=true", "/catalogue/datasets", "%ff", "%2f", "\n\n",
-        "{\"schema\":\"", "\\\"type\\\":\\\"record\\\"", "\\\"fields\\\":[", "\\\"logicalType\\\":\\\"decimal\\\"", "\\\"precision\\\":99",
-        "\\\"default\\\":", "\\\"aliases\\\":[", "\\\"namespace\\\":\\\"", "\\\"size\\\":-1", "\"schemaType\":\"AVRO\"", "\"references\":[]",
-        "[[[[[[[[[[[[[[[[", "18446744073709551616", "王",
+        "GET ",
+        "POST ",
+        "PUT ",
+        "DELETE ",
+        "/subjects",
+        "/publish.road_closure-value",
+        "/versions",
+        "/latest",
+        "/-1",
+        "/1",
+        "/schema",
+        "/schemas/ids/1",
+        "/config",
+        "/mode",
+        "/compatibility",
+        "?verbose=true",
+        "/catalogue/datasets",
+        "%ff",
+        "%2f",
+        "\n\n",
+        "{\"schema\":\"",
+        "\\\"type\\\":\\\"record\\\"",
+        "\\\"fields\\\":[",
+        "\\\"logicalType\\\":\\\"decimal\\\"",
+        "\\\"precision\\\":99",
+        "\\\"default\\\":",
+        "\\\"aliases\\\":[",
+        "\\\"namespace\\\":\\\"",
+        "\\\"size\\\":-1",
+        "\"schemaType\":\"AVRO\"",
+        "\"references\":[]",
+        "[[[[[[[[[[[[[[[[",
+        "18446744073709551616",
+        "王",
     ],
     make: || Box::new(Registry::new()),
 };
@@ -48,7 +77,7 @@ impl Target for Registry {
             "/subjects/publish.road_closure-value/versions",
             "/compatibility/subjects/publish.road_closure-value/versions?verbose=true",
         ];
-        let avsc = if rng.u8(..20) == 0 { wide_avsc(rng) } else { random_avsc(rng)? };
+        let avsc = if rng.u8(..10) == 0 { wide_avsc(rng) } else { random_avsc(rng)? };
         let body = json!({ "schema": avsc });
         Some(format!("POST {}\n\n{body}", PATHS[rng.usize(..3)]).into_bytes())
     }
@@ -62,7 +91,11 @@ impl Target for Registry {
         answer.judge()?;
         let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         if answer.status >= 400 && !is_head && !(body["error_code"].is_u64() && body["message"].is_string()) {
-            return Err(format!("answered {} without an error code: {}", answer.status, String::from_utf8_lossy(&answer.body)));
+            return Err(format!(
+                "answered {} without an error code: {}",
+                answer.status,
+                String::from_utf8_lossy(&answer.body)
+            ));
         }
         let said = Seen::kind_of(body["message"].as_str().unwrap_or_default());
         Ok(Seen::of((answer.status, said, body["error_code"].as_u64(), size_class(answer.body.len()))))
@@ -71,15 +104,18 @@ impl Target for Registry {
 
 /// Few long names and many short ones: what is written out for each of the many, shows itself.
 fn wide_avsc(rng: &mut Rng) -> String {
-    let long = "n".repeat(1 << rng.u8(..16));
-    let count = 1 << rng.u8(..12);
+    let long = "n".repeat(1 << rng.u8(4..17));
+    let count = 1 << rng.u8(4..12);
     let fields: Vec<String> = (0..count).map(|number| format!(r#"{{"name":"f{number}","type":"int"}}"#)).collect();
     let inner = format!(r#"{{"type":"record","name":"inner","fields":[{}]}}"#, fields.join(","));
     let ty = match rng.u8(..4) {
         0 => inner,
         1 => format!(r#"["null",{inner}]"#),
         2 => format!(r#"{{"type":"array","items":{inner}}}"#),
-        _ => format!(r#"{{"type":"enum","name":"e","symbols":[{}]}}"#, (0..count).map(|n| format!("\"S{n}\"")).collect::<Vec<_>>().join(",")),
+        _ => format!(
+            r#"{{"type":"enum","name":"e","symbols":[{}]}}"#,
+            (0..count).map(|n| format!("\"S{n}\"")).collect::<Vec<_>>().join(",")
+        ),
     };
     format!(r#"{{"type":"record","name":"r","fields":[{{"name":"{long}","type":{ty}}}]}}"#)
 }

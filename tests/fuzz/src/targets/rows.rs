@@ -20,9 +20,37 @@ use crate::mutate::{join, parts};
 use crate::target::{Kind, Seen, Target, size_class};
 
 const WORDS: &[&str] = &[
-    "a,b,c\n", "a;b;c\n", ",", ";", "\"", "\"\"", "\n", "\r\n", "\r", "\u{feff}", "{\"a\":\"", "\",\"b\":\"", "\"}", "{", "}",
-    "null", "\\u0061", "\\ud83d", "$1,234.50", "31/12/2024", "2024-02-29", "None", "<html>", "[", "plain", "gbk", "solicitation",
-    "contract_award", "王", "\t", "\u{0}",
+    "a,b,c\n",
+    "a;b;c\n",
+    ",",
+    ";",
+    "\"",
+    "\"\"",
+    "\n",
+    "\r\n",
+    "\r",
+    "\u{feff}",
+    "{\"a\":\"",
+    "\",\"b\":\"",
+    "\"}",
+    "{",
+    "}",
+    "null",
+    "\\u0061",
+    "\\ud83d",
+    "$1,234.50",
+    "31/12/2024",
+    "2024-02-29",
+    "None",
+    "<html>",
+    "[",
+    "plain",
+    "gbk",
+    "solicitation",
+    "contract_award",
+    "王",
+    "\t",
+    "\u{0}",
 ];
 
 pub const CSV: Kind = Kind {
@@ -66,7 +94,8 @@ impl Rows {
         let plain = limited(Mapper::new(&dataset, Arc::clone(&plan)).expect("a mapper"));
         dataset.mapping = Some(serde_json::from_str::<Mapping>(GBK).expect("a mapping"));
         let gbk = limited(Mapper::new(&dataset, Arc::clone(&plan)).expect("a mapper"));
-        let shipped = yaml::load_catalog(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas")).expect("a catalogue");
+        let shipped =
+            yaml::load_catalog(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas")).expect("a catalogue");
         let mut others: BTreeMap<String, Mapper> = shipped
             .datasets
             .values()
@@ -81,7 +110,9 @@ impl Rows {
     }
 
     fn texts(&self, line: &Line) -> Option<[String; 3]> {
-        let Value::Object(row) = json::decode(&self.plan, line.outcome.as_ref().ok()?.datum.as_ref()?).ok()? else { return None };
+        let Value::Object(row) = json::decode(&self.plan, line.outcome.as_ref().ok()?.datum.as_ref()?).ok()? else {
+            return None;
+        };
         let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
         Some([text("a")?, text("b")?, text("c")?])
     }
@@ -125,7 +156,9 @@ impl Target for Rows {
                 return Err(format!("line {} comes behind line {}", pair[1].number, pair[0].number));
             }
         }
-        if let Some(line) = lines.iter().find(|line| line.raw.len() > LIMIT_BYTES || line.outcome.as_ref().is_err_and(Vec::is_empty)) {
+        if let Some(line) =
+            lines.iter().find(|line| line.raw.len() > LIMIT_BYTES || line.outcome.as_ref().is_err_and(Vec::is_empty))
+        {
             return Err(format!("line {} has {} bytes, and nothing is said of it", line.number, line.raw.len()));
         }
         if other.is_none() {
@@ -135,7 +168,12 @@ impl Target for Rows {
             }
         }
         let said: Vec<_> = lines.iter().take(3).map(kind_of).collect();
-        Ok(Seen::of((read.err().map(|error| Seen::kind_of(&error.to_string())), size_class(lines.len()), said, other.is_some())))
+        Ok(Seen::of((
+            read.err().map(|error| Seen::kind_of(&error.to_string())),
+            size_class(lines.len()),
+            said,
+            other.is_some(),
+        )))
     }
 }
 
@@ -150,7 +188,8 @@ impl Rows {
     /// Record by record, the header is the first.
     fn judge_csv(&self, file: &[u8], read: &Result<(), FileError>, lines: &[Line]) -> Result<(), String> {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
-        let records: Vec<csv::ByteRecord> = reader.byte_records().collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let records: Vec<csv::ByteRecord> =
+            reader.byte_records().collect::<Result<_, _>>().map_err(|error| error.to_string())?;
         let header: Vec<&[u8]> = records.first().map(|record| record.iter().collect()).unwrap_or_default();
         let place = |name: &str| header.iter().position(|column| *column == name.as_bytes());
         let fits = header.len() == 3 && place("a").is_some() && place("b").is_some() && place("c").is_some();
@@ -165,7 +204,8 @@ impl Rows {
         }
         for (line, record) in lines.iter().zip(&records[1..]) {
             let due: Option<Vec<&str>> = record.iter().map(|field| std::str::from_utf8(field).ok()).collect();
-            let due = due.filter(|due| due.len() == 3 && line.raw.len() < LIMIT_BYTES).map(|due| [due[a], due[b], due[c]]);
+            let due =
+                due.filter(|due| due.len() == 3 && line.raw.len() < LIMIT_BYTES).map(|due| [due[a], due[b], due[c]]);
             self.compare(line, due)?;
         }
         Ok(())
@@ -186,7 +226,11 @@ impl Rows {
             let row = serde_json::from_slice::<Value>(text).ok();
             let member = |name: &str| row.as_ref()?.get(name)?.as_str();
             let due = match (member("a"), member("b"), member("c")) {
-                (Some(a), Some(b), Some(c)) if row.as_ref().and_then(Value::as_object).is_some_and(|row| row.len() == 3) => Some([a, b, c]),
+                (Some(a), Some(b), Some(c))
+                    if row.as_ref().and_then(Value::as_object).is_some_and(|row| row.len() == 3) =>
+                {
+                    Some([a, b, c])
+                }
                 _ => None,
             };
             let due = due.filter(|_| text.len() < LIMIT_BYTES && !has_a_name_twice(text));

@@ -16,8 +16,22 @@ pub const KIND: Kind = Kind {
     share: 120,
     parts: 2,
     dictionary: &[
-        "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "GMT", "+0000", "-2359",
-        "120", "18446744073709551615", "99999999999999999999", "-1", " ", "Fri, 31 Dec 9999 23:59:59 GMT", "1e9", "0x10", "503", "429",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "GMT",
+        "+0000",
+        "-2359",
+        "120",
+        "18446744073709551615",
+        "99999999999999999999",
+        "-1",
+        " ",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "1e9",
+        "0x10",
+        "503",
+        "429",
     ],
     make: || Box::new(Answers { settings: Config::default().webhook }),
 };
@@ -28,7 +42,8 @@ struct Answers {
 
 impl Target for Answers {
     fn fresh(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
-        let status = [200, 204, 301, 400, 410, 429, 500, 502, 503, 504, rng.u16(100..1000)][rng.usize(..11)].to_string();
+        let status =
+            [200, 204, 301, 400, 410, 429, 500, 502, 503, 504, rng.u16(100..1000)][rng.usize(..11)].to_string();
         let asked = match rng.bool() {
             true => (rng.u64(..) >> rng.u8(..64)).to_string(),
             false => httpdate::fmt_http_date(std::time::UNIX_EPOCH + Duration::from_secs(rng.u64(..250_000_000_000))),
@@ -62,7 +77,8 @@ impl Target for Answers {
         }
         let longest = Duration::from_millis(self.settings.retry_after_max_ms);
         for attempt in [0, 1, 20, u32::MAX] {
-            let wait = guard.ours("a wait", 0, || self.settings.backoff().wait_asked(attempt, 1.0, not_before, longest))?;
+            let wait =
+                guard.ours("a wait", 0, || self.settings.backoff().wait_asked(attempt, 1.0, not_before, longest))?;
             if wait.is_zero() || wait > longest.max(Duration::from_millis(self.settings.retry_max_ms)) {
                 return Err(format!("attempt {attempt} waits for {wait:?} where {not_before:?} was asked for"));
             }

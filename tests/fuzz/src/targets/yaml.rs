@@ -16,16 +16,65 @@ pub const KIND: Kind = Kind {
     share: 5,
     parts: 2,
     dictionary: &[
-        "title:", "en: ", "zh: ", "authorities:", "key:", "version:", "sequence", "division:", "catalogue:", "mapping:",
-        "rules:", "fields:", "masks:", "rows:", "delivery:", "webhook", "postgres", "retention:", "partitions:", "transitions:",
-        "identifiers:", "&a ", "*a", "!!str ", "? ", "- ", "---\n", "...\n", "|\n", ">-\n", "{", "}", "[", "]", "'", "\"", "# ", "%YAML 1.2\n",
-        "\t", "\u{feff}", "\u{85}", "\u{2028}", "<<: ", "~", "null", "0x1f", "1e3", "\\x00", "\\u", "王",
+        "title:",
+        "en: ",
+        "zh: ",
+        "authorities:",
+        "key:",
+        "version:",
+        "sequence",
+        "division:",
+        "catalogue:",
+        "mapping:",
+        "rules:",
+        "fields:",
+        "masks:",
+        "rows:",
+        "delivery:",
+        "webhook",
+        "postgres",
+        "retention:",
+        "partitions:",
+        "transitions:",
+        "identifiers:",
+        "&a ",
+        "*a",
+        "!!str ",
+        "? ",
+        "- ",
+        "---\n",
+        "...\n",
+        "|\n",
+        ">-\n",
+        "{",
+        "}",
+        "[",
+        "]",
+        "'",
+        "\"",
+        "# ",
+        "%YAML 1.2\n",
+        "\t",
+        "\u{feff}",
+        "\u{85}",
+        "\u{2028}",
+        "<<: ",
+        "~",
+        "null",
+        "0x1f",
+        "1e3",
+        "\\x00",
+        "\\u",
+        "王",
     ],
     make: || Box::new(Yaml::new()),
 };
 
 const FILES: [(&str, &str); 4] = [
-    ("departments.yaml", "planning:\n  title: {en: Planning}\n  sources: [urn:p]\ntax:\n  title: {en: Tax}\n  sources: [urn:t]\n"),
+    (
+        "departments.yaml",
+        "planning:\n  title: {en: Planning}\n  sources: [urn:p]\ntax:\n  title: {en: Tax}\n  sources: [urn:t]\n",
+    ),
     (
         "permit/dataset.yaml",
         "title: {en: Permits}\nauthorities: [planning]\nkey: number\nversion: sequence\n\
@@ -51,7 +100,8 @@ impl Yaml {
     fn new() -> Self {
         // In memory where the system has such a folder: a million small files are written.
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder");
+        let folder =
+            if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder");
         for name in ["permit", "grants"] {
             fs::create_dir(folder.path().join(name)).expect("a folder");
         }
@@ -73,8 +123,11 @@ impl Target for Yaml {
         fs::write(&path, good).map_err(|error| error.to_string())?;
         match read? {
             Ok(source) => {
-                let after = plan::diff(&source, &Catalog::default()).map_err(|found| format!("refused by the plan: {found:?}"))?.into_after();
-                let again = plan::diff(&source, &after).map_err(|found| format!("refused the second time: {found:?}"))?;
+                let after = plan::diff(&source, &Catalog::default())
+                    .map_err(|found| format!("refused by the plan: {found:?}"))?
+                    .into_after();
+                let again =
+                    plan::diff(&source, &after).map_err(|found| format!("refused the second time: {found:?}"))?;
                 if !again.is_empty() {
                     return Err(format!("what was applied is to be changed again: {again}"));
                 }
@@ -84,12 +137,20 @@ impl Target for Yaml {
                 let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).count();
                 for one in &found {
                     let of_input = one.place.file == *file;
-                    if one.message.is_empty() || one.place.line == 0 || one.place.column == 0 || of_input && one.place.line > lines {
+                    if one.message.is_empty()
+                        || one.place.line == 0
+                        || one.place.column == 0
+                        || of_input && one.place.line > lines
+                    {
                         return Err(format!("of {lines} lines it says {one}"));
                     }
                 }
                 let said: Vec<_> = found.iter().take(2).map(|one| Seen::kind_of(&one.message)).collect();
-                if found.is_empty() { Err("refused without a word".to_owned()) } else { Ok(Seen::of((file, said, size_class(found.len())))) }
+                if found.is_empty() {
+                    Err("refused without a word".to_owned())
+                } else {
+                    Ok(Seen::of((file, said, size_class(found.len()))))
+                }
             }
             Err(other) => Err(format!("neither taken nor refused: {other}")),
         }

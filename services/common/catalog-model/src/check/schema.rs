@@ -54,6 +54,7 @@ impl Checker<'_> {
             ),
             SchemaError::NotARecord => (Place::file(&file.file), "wrap the type in a record"),
             SchemaError::TooLarge => (Place::file(&file.file), "make several datasets of it"),
+            SchemaError::PathsTooLong => (Place::file(&file.file), "give records that lie in each other shorter names"),
             SchemaError::Syntax(_) => {
                 (Place::file(&file.file), "mend the schema: the Avro specification shows the form")
             }
