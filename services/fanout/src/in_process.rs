@@ -30,7 +30,10 @@ impl AuditLog for NoAudit {
 }
 
 /// The pull API. A request that gets as far as the view waits for a reader, of which there are none.
-pub fn pull_router(catalog: CatalogHandle, credentials: Option<Credentials>) -> Result<axum::Router, prometheus::Error> {
+pub fn pull_router(
+    catalog: CatalogHandle,
+    credentials: Option<Credentials>,
+) -> Result<axum::Router, prometheus::Error> {
     let mut config = Config::default();
     config.pull.max_readers = 0;
     let registry = prometheus::Registry::new();

@@ -105,7 +105,11 @@ fn submitted(body: &[u8]) -> Result<String, Problem> {
 }
 
 /// The version of the subject that is this schema.
-pub async fn look_up(Current(now): Current, Path(subject): Path<String>, Body(body): Body) -> Result<Json<Value>, Problem> {
+pub async fn look_up(
+    Current(now): Current,
+    Path(subject): Path<String>,
+    Body(body): Body,
+) -> Result<Json<Value>, Problem> {
     let versions = of_subject(&now.catalog, &subject)?;
     let wanted = submitted(&body)?;
     let found = versions.iter().rev().find(|schema| is_same(&schema.avsc, &wanted)).ok_or_else(Problem::no_schema)?;
@@ -113,7 +117,11 @@ pub async fn look_up(Current(now): Current, Path(subject): Path<String>, Body(bo
 }
 
 /// Clients that register what they send get the id of a schema that is known; nothing is ever written here.
-pub async fn register(Current(now): Current, Path(subject): Path<String>, Body(body): Body) -> Result<Json<Value>, Problem> {
+pub async fn register(
+    Current(now): Current,
+    Path(subject): Path<String>,
+    Body(body): Body,
+) -> Result<Json<Value>, Problem> {
     let wanted = submitted(&body)?;
     let versions = registry::versions(&now.catalog, &subject);
     match versions.iter().rev().find(|schema| is_same(&schema.avsc, &wanted)) {

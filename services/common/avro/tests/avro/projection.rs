@@ -9,8 +9,8 @@ use freshet_avro::{Plan, Walk, json};
 use proptest::prelude::*;
 use serde_json::json as j;
 
-use crate::naive;
 use crate::ask::{Answer, ask};
+use crate::naive;
 use crate::shape::{self, shapes};
 
 fn project(projection: &Projection, plan: &Plan, bytes: &[u8]) -> Vec<u8> {

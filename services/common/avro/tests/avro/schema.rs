@@ -49,7 +49,8 @@ fn depth_and_size_are_bounded() {
 fn long_names_over_many_fields_are_refused() {
     let avsc = |name_bytes: usize| {
         let name = "n".repeat(name_bytes);
-        let fields: Vec<String> = (0..1000).map(|number| format!(r#"{{"name":"f{number:03}","type":"int"}}"#)).collect();
+        let fields: Vec<String> =
+            (0..1000).map(|number| format!(r#"{{"name":"f{number:03}","type":"int"}}"#)).collect();
         let inner = format!(r#"{{"type":"record","name":"inner","fields":[{}]}}"#, fields.join(","));
         with_field(&format!(r#"{{"name":"{name}","type":{inner}}}"#))
     };
