@@ -245,7 +245,11 @@ async fn play(
         freshet_demo::Outcome::Balanced => Exit::Done,
         freshet_demo::Outcome::Unbalanced => Exit::Findings,
         // Ctrl-C is how one ends a bus that runs on.
-        freshet_demo::Outcome::Stopped if !arguments.once => Exit::Done,
+        freshet_demo::Outcome::Stopped if !arguments.once => {
+            // Below the `^C` that a terminal shows.
+            eprintln!("\nfreshet: stopping; the same command goes on from here");
+            Exit::Done
+        }
         freshet_demo::Outcome::Stopped => {
             eprintln!("freshet: stopped before the books were closed; the same command goes on from here");
             Exit::Failed

@@ -99,8 +99,8 @@ fn list_dataset(dir: &Path, id: &str, found: &mut Vec<Diagnostic>) -> Option<Dat
     let names: Vec<&str> = files.iter().filter(|entry| !entry.is_dir).map(|entry| entry.name.as_str()).collect();
     let dataset = format!("{id}/{DATASET}");
     if !names.contains(&DATASET) {
-        let is_misnamed = names.iter().fold(false, |is, name| refuse_lookalike(name, id, DATASET, found) || is);
-        if !is_misnamed && names.iter().any(|name| name.ends_with(".avsc")) {
+        let misnamed = names.iter().filter(|name| refuse_lookalike(name, id, DATASET, found)).count();
+        if misnamed == 0 && names.iter().any(|name| name.ends_with(".avsc")) {
             let mend = format!("write it beside the schema: docs/catalogue.md shows the form of `{DATASET}`");
             found.push(Diagnostic::new(Place::file(dataset), "the file is missing", mend));
         }
