@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use freshet_catalog_model::diagnostic::Place;
 use freshet_catalog_model::access::{self, Roles};
+use freshet_catalog_model::diagnostic::Place;
 use freshet_catalog_model::{Catalog, Dataset, Diagnostic, Entry, plan};
 use freshet_kafka::{Connection, acl, catalog};
 use serde::{Deserialize, Serialize};

@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 
 pub use config::{Config, ConfigError, DEFAULTS, PostgresConfig, PullConfig, ReceiptsConfig, WebhookConfig};
 pub use error::Error;
-pub use pull::{Cursor, CursorError, openapi};
+pub use pull::{Cursor, CursorError, TopicMark, openapi};
 pub use webhook::retry;
 
 /// Receipts that may wait for the audit topic's acknowledgement.

@@ -6,7 +6,7 @@ mod problem;
 mod readers;
 mod stream;
 
-pub use cursor::{Cursor, CursorError};
+pub use cursor::{Cursor, CursorError, TopicMark};
 
 use std::sync::Arc;
 

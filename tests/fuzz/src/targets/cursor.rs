@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fastrand::Rng;
-use freshet_fanout::{Cursor, CursorError};
+use freshet_fanout::{Cursor, CursorError, TopicMark};
+use freshet_kafka::TopicId;
 
 use crate::guard::Guard;
 use crate::mutate::{join, parts};
@@ -31,7 +32,8 @@ impl Target for Cursors {
         let next: BTreeMap<i32, i64> =
             (0..rng.usize(..6)).map(|_| (rng.i32(0..) >> rng.u8(..31), rng.i64(0..) >> rng.u8(..63))).collect();
         let since = rng.i64(0..) >> rng.u8(..63);
-        let text = Cursor { view: VIEW.to_owned(), since, next }.encode();
+        let topic = rng.bool().then(|| TopicMark::of(TopicId(rng.u128(..))));
+        let text = Cursor { view: VIEW.to_owned(), since, topic, next }.encode();
         match URL_SAFE_NO_PAD.decode(&text) {
             Ok(bytes) if rng.bool() => Some(join(&[b"raw", &bytes])),
             _ => Some(join(&[b"text", text.as_bytes()])),

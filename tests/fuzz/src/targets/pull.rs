@@ -94,7 +94,7 @@ impl Target for Pull {
     fn fresh(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
         let next = [(0, rng.i64(0..)), (1, 7)].into();
         let since = jiff::Timestamp::now().as_second() - rng.i64(-10..10_000);
-        let cursor = Cursor { view: VIEW.to_owned(), since, next }.encode();
+        let cursor = Cursor { view: VIEW.to_owned(), since, topic: None, next }.encode();
         let accept = if rng.bool() { "text/event-stream" } else { "application/json" };
         let head = format!("authorization: Bearer {}\naccept: {accept}\n\n", fixture::ROADS);
         Some(
