@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use freshet_runtime::HttpSettings;
 use serde::{Deserialize, Serialize};
 
 /// The text of the defaults: the section `catalog`.
@@ -13,6 +14,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Sets ACLs where grants begin and end by their dates, on a cluster that has an authorizer.
     pub keep_access: bool,
+    pub http: HttpSettings,
 }
 
 impl Default for Config {

@@ -27,8 +27,6 @@ pub enum Error {
     Fault(#[from] Fault),
     #[error("setting catalog.listen: cannot listen on {address}: {source}; stop what uses the port, or choose another")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("the HTTP server stopped: {0}")]
-    Serve(std::io::Error),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
 }

@@ -7,17 +7,22 @@ mod extract;
 mod problem;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use freshet_kafka::catalog::Snapshot;
 use prometheus::IntCounterVec;
 
 use problem::Problem;
+
+/// How long a request may take, its body among it.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Gives the catalogue as it is now, or `None` while it was not read to its end.
 pub type Source = Arc<dyn Fn() -> Option<Arc<Snapshot>> + Send + Sync>;
@@ -56,7 +61,11 @@ pub fn router(source: Source, requests: Option<IntCounterVec>) -> Router {
 
 async fn count(State(requests): State<Option<IntCounterVec>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
-    let response = next.run(request).await;
+    // A body that does not come ends here.
+    let response = match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, 408, "the request did not come in time").into_response(),
+    };
     if let Some(requests) = requests {
         requests.with_label_values(&[route.as_str(), response.status().as_str()]).inc();
     }

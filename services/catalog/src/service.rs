@@ -6,6 +6,7 @@ use freshet_catalog_model::access::Roles;
 use freshet_kafka::Connection;
 use freshet_kafka::catalog::{self, CatalogHandle, State};
 use freshet_runtime::Context;
+use freshet_runtime::http::{Connections, Server};
 
 use crate::apply::today;
 use crate::keeper::{Clock, Keeper};
@@ -40,12 +41,11 @@ pub async fn run_at(
     };
     let app = router(source, Some(metrics.requests.clone()));
     let stop = context.stop.clone();
-    let server = async move {
-        axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await.map_err(Error::Serve)
-    };
+    let connections = Connections::register(&context.registry, "catalog")?;
+    let server = Server { router: app, bounds: config.http.bounds(), tls: None, connections };
     tracing::info!(listen = %config.listen, "catalogue served");
     tokio::select! {
-        served = server => served,
+        () = server.serve(listener, stop) => Ok(()),
         watched = watch(handle, latch, metrics, &context) => watched,
     }
 }

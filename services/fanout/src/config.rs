@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use freshet_runtime::HttpSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::webhook::address::AddressPolicy;
@@ -16,6 +17,7 @@ pub const DEFAULTS: &str = include_str!("../defaults.toml");
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub listen: SocketAddr,
+    pub http: HttpSettings,
     /// Empty: no credentials, every pull is refused.
     pub credentials_file: PathBuf,
     pub secrets_dir: PathBuf,
@@ -121,6 +123,7 @@ impl Config {
                 return Err(ConfigError { setting, reason: "must be at least 1".to_owned() });
             }
         }
+        self.http.check().map_err(|(setting, reason)| ConfigError { setting, reason: reason.to_owned() })?;
         if self.pull.default_limit > self.pull.max_limit {
             return Err(ConfigError { setting: "pull.default_limit", reason: "is above pull.max_limit".to_owned() });
         }

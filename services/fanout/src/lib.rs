@@ -22,6 +22,7 @@ use freshet_core::topics;
 use freshet_kafka::catalog::{self, CatalogHandle};
 use freshet_kafka::publisher::Publisher;
 use freshet_kafka::{Connection, WindowMetrics};
+use freshet_runtime::http::{Connections, Server};
 use freshet_runtime::{CancellationToken, Context, Credentials};
 use tokio::net::TcpListener;
 
@@ -66,6 +67,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
     let latch = context.readiness.wait_for("catalogue");
     let handle = catalog::follow(&connection, stop.clone())?;
     let metrics = metrics::Metrics::register(&context.registry)?;
+    let connections = Connections::register(&context.registry, "fanout")?;
     let publisher = Publisher::new(&connection, topics::AUDIT, RECEIPTS_IN_FLIGHT)?;
     let schemas = {
         let handle = handle.clone();
@@ -91,7 +93,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
     let Some(ready) = stop.run_until_cancelled(handle.ready()).await else { return Ok(()) };
     ready?;
     latch.release();
-    tracing::info!(address = %listener.local_addr().map_err(Error::Serve)?, "pull API");
+    tracing::info!(%address, "pull API");
 
     if let Some(credentials) = credentials.clone() {
         tokio::spawn(credentials.follow(stop.clone()));
@@ -99,14 +101,13 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
     tokio::spawn(lag::follow(Arc::clone(&shared)));
     let app = pull::router(Arc::clone(&shared), credentials);
     let serving = stop.clone();
-    let server = async move {
-        axum::serve(listener, app).with_graceful_shutdown(serving.cancelled_owned()).await.map_err(Error::Serve)
-    };
+    let server = Server { router: app, bounds: shared.config.http.bounds(), tls: None, connections };
+    let server = server.serve(listener, serving);
     let supervisor = async {
         let ended = supervisor::run(&shared, &context.readiness).await;
         stop.cancel();
         ended.map_err(Error::from)
     };
-    let (served, supervised) = tokio::join!(server, supervisor);
-    supervised.and(served)
+    let ((), supervised) = tokio::join!(server, supervisor);
+    supervised
 }

@@ -1,7 +1,7 @@
 //! Starts a role. The only place that knows all of them: `run` starts one, `up` starts all.
 
-use freshet_runtime::Context;
 use freshet_runtime::run::Services;
+use freshet_runtime::{Context, HttpSettings};
 
 use crate::cli::Role;
 use crate::settings::Settings;
@@ -37,7 +37,12 @@ pub fn check(role: Role, settings: &Settings) -> Vec<String> {
         Role::Validator => problems.extend(settings.validator.check().err().map(|error| error.to_string())),
         Role::Router => problems.extend(settings.router.check().err().map(|error| error.to_string())),
         Role::Fanout => problems.extend(settings.fanout.check().err().map(|error| format!("fanout.{error}"))),
-        Role::Catalog | Role::Observer => {}
+        Role::Catalog => problems.extend(http("catalog", &settings.catalog.http)),
+        Role::Observer => problems.extend(http("observer", &settings.observer.http)),
     }
     problems
+}
+
+fn http(role: &str, settings: &HttpSettings) -> Option<String> {
+    settings.check().err().map(|(setting, reason)| format!("{role}.{setting} {reason}"))
 }

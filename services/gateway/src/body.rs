@@ -25,6 +25,8 @@ pub enum BodyError {
     Slow(u64),
     #[error("the body has more than the {0} bytes that are taken")]
     TooLarge(u64),
+    #[error("it has more than the {0} bytes that are taken, decompressed")]
+    TooLargeDecompressed(u64),
     #[error("the body was cut off: {0}")]
     Cut(String),
 }
@@ -127,7 +129,7 @@ impl BodyError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Idle(_) | Self::Slow(_) => Kind::Timeout,
-            Self::TooLarge(_) => Kind::TooLarge,
+            Self::TooLarge(_) | Self::TooLargeDecompressed(_) => Kind::TooLarge,
             Self::Cut(_) => Kind::Malformed,
         }
     }

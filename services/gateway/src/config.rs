@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use freshet_runtime::http::{Bounds, MIN_HEAD_BYTES};
 use serde::{Deserialize, Serialize};
 
 /// The section `[gateway]` with every default and what it means.
@@ -47,8 +49,6 @@ pub struct Config {
     pub min_body_bytes_per_second: u64,
 }
 
-/// What hyper needs at least for a head.
-const MIN_HEAD_BYTES: usize = 8192;
 /// Semaphores count to 2^32 - 1 at a time, and this is more than a machine has use for.
 const MOST: usize = u32::MAX as usize;
 
@@ -62,6 +62,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Of the listener.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            max_connections: self.max_connections,
+            max_head_bytes: self.max_head_bytes,
+            max_headers: self.max_headers,
+            header_timeout: Duration::from_secs(self.header_timeout_seconds),
+            write_timeout: Duration::from_secs(self.write_timeout_seconds),
+        }
+    }
+
     /// Relations between settings, checked before a port is bound. All that is wrong, a sentence each.
     pub fn check(&self) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();

@@ -11,7 +11,7 @@ pub enum Error {
     #[error("gateway.pseudonym_key_file {path}: {reason}")]
     PseudonymKey { path: String, reason: String },
     #[error("gateway.tls_certificate {0}")]
-    Tls(#[from] crate::tls::TlsError),
+    Tls(#[from] freshet_runtime::http::tls::TlsError),
     #[error("gateway.listen {address}: {reason}; choose another port or end who holds it")]
     Bind { address: SocketAddr, reason: std::io::Error },
     #[error(transparent)]

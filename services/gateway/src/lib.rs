@@ -18,10 +18,8 @@ pub mod limits;
 pub mod metrics;
 pub mod problem;
 pub mod routes;
-pub mod serve;
 pub mod sink;
 pub mod state;
-pub mod tls;
 pub mod upload;
 
 use std::sync::Arc;
@@ -33,6 +31,8 @@ use freshet_catalog_model::compiled::PseudonymKey;
 use freshet_kafka::catalog::CatalogHandle;
 use freshet_kafka::publisher::Publisher;
 use freshet_kafka::{Connection, catalog};
+use freshet_runtime::http::tls::Tls;
+use freshet_runtime::http::{Connections, Server};
 use freshet_runtime::{Context, Credentials};
 pub use state::{Gateway, Parts};
 use tokio::net::TcpListener;
@@ -56,10 +56,11 @@ pub async fn run_with(
     config.check().map_err(Error::Settings)?;
     let latch = context.readiness.wait_for("gateway: the catalogue");
     let metrics = metrics::Metrics::register(&context.registry)?;
+    let connections = Connections::register(&context.registry, "gateway")?;
     let credentials = config.credentials_file.as_ref().map(Credentials::read).transpose()?;
     let pseudonym = pseudonym_key(&config)?;
     let tls = match (&config.tls_certificate, &config.tls_key) {
-        (Some(certificate), Some(key)) => Some(tls::Tls::read(certificate, key)?),
+        (Some(certificate), Some(key)) => Some(Tls::read(certificate, key)?),
         _ => None,
     };
     let address = config.listen;
@@ -73,18 +74,18 @@ pub async fn run_with(
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.follow(stop.clone()));
     }
-    let bounds = serve::Bounds::of(&config);
+    let bounds = config.bounds();
     let parts = Parts {
         credentials,
         pseudonym,
         catalogue: catalogue.clone(),
         sink: Arc::new(publisher.clone()),
-        metrics: metrics.clone(),
+        metrics,
         stop: stop.clone(),
     };
     let router = routes::router(Gateway::new(config, parts));
     tracing::info!(%address, tls = tls.is_some(), "gateway listens");
-    let server = serve::Server { router, bounds, tls, metrics };
+    let server = Server { router, bounds, tls, connections };
     let server = tokio::spawn(server.serve(listener, stop.clone()));
     let followed = follow_catalogue(&catalogue, latch, &stop).await;
     // Where the catalogue failed: the process ends with the error, after the requests in work.

@@ -1,6 +1,6 @@
 //! The gateway's metrics. Label sets are bounded: datasets of the catalogue, routes of the router, kinds of problem.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, histogram_opts};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, histogram_opts};
 
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -11,9 +11,6 @@ pub struct Metrics {
     /// `route`.
     pub request_seconds: HistogramVec,
     pub in_flight: IntGauge,
-    pub connections: IntGauge,
-    /// Turned away, because there were as many as may be.
-    pub connections_refused: IntCounter,
     /// `kind`.
     pub errors: IntCounterVec,
 }
@@ -54,11 +51,6 @@ impl Metrics {
             )?,
             request_seconds: HistogramVec::new(seconds, &["route"])?,
             in_flight: IntGauge::new("freshet_gateway_in_flight", "Requests in work, uploads included")?,
-            connections: IntGauge::new("freshet_gateway_connections", "Open connections")?,
-            connections_refused: IntCounter::new(
-                "freshet_gateway_connections_refused_total",
-                "Connections that were turned away, because there were as many as may be",
-            )?,
             errors: IntCounterVec::new(
                 Opts::new("freshet_gateway_errors_total", "Requests answered with a problem, by kind"),
                 &["kind"],
@@ -68,8 +60,6 @@ impl Metrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.request_seconds.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
-        registry.register(Box::new(metrics.connections.clone()))?;
-        registry.register(Box::new(metrics.connections_refused.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         // Present from the start, so that a rate over them is 0 and not absent.
         for kind in crate::problem::Kind::ALL {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use freshet_runtime::HttpSettings;
 use serde::{Deserialize, Serialize};
 
 /// The text of the defaults: the section `observer`.
@@ -12,6 +13,7 @@ pub const DEFAULTS: &str = include_str!("../defaults.toml");
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub listen: SocketAddr,
+    pub http: HttpSettings,
     /// Empty: no operators, every question is refused.
     pub operators_file: PathBuf,
     pub trail_hours: u32,

@@ -14,6 +14,4 @@ pub enum Error {
     Fault(#[from] freshet_core::Fault),
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    #[error("the API ended: {0}")]
-    Serve(std::io::Error),
 }

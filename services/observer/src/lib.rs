@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use freshet_core::Fault;
 use freshet_kafka::{Connection, catalog};
+use freshet_runtime::http::{Connections, Server};
 use freshet_runtime::{Context, Credentials};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -39,6 +40,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
     let stop = context.stop.child_token();
     let _stop_all = stop.clone().drop_guard();
     let metrics = metrics::Metrics::register(&context.registry)?;
+    let connections = Connections::register(&context.registry, "observer")?;
     let trail = Arc::new(Mutex::new(trail::Trail::new(config.trail_receipts)));
     let lags = Arc::new(Mutex::new(Vec::new()));
 
@@ -72,9 +74,8 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
     }
     let app = routes::router(routes::Api { trail, lags, operators });
     let serving = stop.clone();
-    let server = async move {
-        axum::serve(listener, app).with_graceful_shutdown(serving.cancelled_owned()).await.map_err(Error::Serve)
-    };
+    let server = Server { router: app, bounds: config.http.bounds(), tls: None, connections };
+    let server = server.serve(listener, serving);
     // Whichever ends first ends the others.
     let watched = |ended: oneshot::Receiver<Result<(), Fault>>| {
         let stop = stop.clone();
@@ -84,8 +85,8 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
             ended.map_err(Error::from)
         }
     };
-    let (served, audited, lagged) = tokio::join!(server, watched(audit), watched(lag));
-    served.and(audited).and(lagged)
+    let ((), audited, lagged) = tokio::join!(server, watched(audit), watched(lag));
+    audited.and(lagged)
 }
 
 /// Blocking work on a thread of its own; the receiver tells how it ended.

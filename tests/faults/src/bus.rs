@@ -21,8 +21,7 @@ pub use clocks::Clocks;
 pub use files::{Files, token};
 pub use network::{BETWEEN_BROKERS, DATABASE, GATEWAY, Network, PULL, REGISTRY, WAYS, WEBHOOKS};
 pub use program::program;
-pub(crate) use role::tail;
-pub use role::{Exit, Role};
+pub use role::{Exit, Role, tail};
 
 pub const BROKERS: usize = 3;
 /// Every process of a role. Two of each that shares its work with others.

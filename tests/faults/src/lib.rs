@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod limit;
 pub mod memory;
 pub mod nemesis;
+pub mod overload;
 pub mod proxy;
 pub mod report;
 pub mod run;

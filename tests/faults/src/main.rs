@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use faults::bus::program;
-use faults::memory;
+use faults::{memory, overload};
 use faults::run::{Options, Script, run};
 use faults::upgrade::Programs;
 
@@ -27,6 +27,8 @@ enum Command {
     Upgrade(Upgrade),
     /// What each service holds in memory: large records, a thousand partitions, subscribers that are far behind
     Memory(Memory),
+    /// Ten times what the gateway sustains, from 500 connections of one department, beside another
+    Overload(Overload),
 }
 
 #[derive(Debug, Args)]
@@ -85,12 +87,23 @@ struct Memory {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct Overload {
+    /// How long
+    #[arg(long, default_value_t = 5.0)]
+    minutes: f64,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         None => play(arguments.faults),
         Some(Command::Upgrade(upgrade)) => roll(upgrade),
         Some(Command::Memory(arguments)) => measure(&arguments),
+        Some(Command::Overload(arguments)) => crowd(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -133,6 +146,13 @@ fn measure(arguments: &Memory) -> anyhow::Result<bool> {
     })?;
     print(&report, arguments.json)?;
     Ok(report.is_good())
+}
+
+fn crowd(arguments: &Overload) -> anyhow::Result<bool> {
+    let options = overload::Options::new(minutes(arguments.minutes));
+    let report = tokio::runtime::Runtime::new()?.block_on(overload::run(&options))?;
+    print(&report, arguments.json)?;
+    Ok(report.broken().is_empty() && report.missed().is_empty())
 }
 
 fn print<R: std::fmt::Display + serde::Serialize>(report: &R, as_json: bool) -> anyhow::Result<()> {

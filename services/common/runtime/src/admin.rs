@@ -1,6 +1,7 @@
 //! The admin port: `/live`, `/ready`, `/metrics`. Apart from the port that serves users, so that it can stay inside.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -12,6 +13,16 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::Context;
+use crate::http::{Bounds, Connections, Server};
+
+/// Who asks are probes and a scraper: few, small, and often on connections that they keep.
+const BOUNDS: Bounds = Bounds {
+    max_connections: 64,
+    max_head_bytes: 16 * 1024,
+    max_headers: 100,
+    header_timeout: Duration::from_secs(60),
+    write_timeout: Duration::from_secs(10),
+};
 
 /// What the admin port cannot do.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +30,7 @@ pub enum AdminError {
     #[error("admin port {address}: {reason}; choose another with admin.listen or FRESHET__ADMIN__LISTEN")]
     Bind { address: SocketAddr, reason: std::io::Error },
     #[error("admin port: {0}")]
-    Serve(std::io::Error),
+    Metrics(prometheus::Error),
 }
 
 /// Binds the port, so that a port in use is found before anything else starts.
@@ -33,10 +44,10 @@ pub async fn serve(
     context: Context,
     stop_serving: crate::CancellationToken,
 ) -> Result<(), AdminError> {
-    axum::serve(listener, router(context))
-        .with_graceful_shutdown(stop_serving.cancelled_owned())
-        .await
-        .map_err(AdminError::Serve)
+    let connections = Connections::unregistered("admin").map_err(AdminError::Metrics)?;
+    let server = Server { router: router(context), bounds: BOUNDS, tls: None, connections };
+    server.serve(listener, stop_serving).await;
+    Ok(())
 }
 
 /// The routes, to be served or to be called in a test.
@@ -80,8 +91,6 @@ fn answer(status: StatusCode, body: &serde_json::Value) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     async fn get_json(address: SocketAddr, path: &str) -> (u16, serde_json::Value) {

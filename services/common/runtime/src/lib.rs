@@ -1,5 +1,5 @@
-//! What every service shares and none of them decides: settings, logs, the admin port, signals, the graceful stop, the
-//! departments' tokens. Independent of Kafka, of the catalogue and of any service.
+//! What every service shares and none of them decides: settings, logs, the listener, the admin port, signals, the
+//! graceful stop, the departments' tokens. Independent of Kafka, of the catalogue and of any service.
 //!
 //! A service receives a [`Context`] and nothing ambient: its metrics go to `registry`, it holds a latch of `readiness`
 //! for whatever it waits for, and it ends when `stop` is cancelled.
@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod config;
 pub mod credentials;
+pub mod http;
 pub mod liveness;
 pub mod log;
 pub mod private;
@@ -16,6 +17,7 @@ pub mod secret;
 
 pub use config::{ConfigError, Loaded};
 pub use credentials::{Credentials, Token};
+pub use http::HttpSettings;
 pub use liveness::{Liveness, Watchdog};
 pub use readiness::{Latch, Readiness};
 pub use secret::Secret;

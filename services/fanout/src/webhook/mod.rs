@@ -390,6 +390,8 @@ fn failed(error: &reqwest::Error) -> Tried {
 }
 
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A subscriber's endpoint: answers as it is told to, then 200, and keeps what it got.
 #[derive(Clone, Default)]
-struct Receiver(Arc<ReceiverState>);
+pub(super) struct Receiver(Arc<ReceiverState>);
 
 /// Status and headers.
 type Answer = (u16, Vec<(&'static str, String)>);
@@ -52,7 +52,7 @@ impl Receiver {
         self.0.answers.lock().expect("answers").push_back((status, headers));
     }
 
-    fn requests(&self) -> Vec<(Instant, HeaderMap, Bytes)> {
+    pub(super) fn requests(&self) -> Vec<(Instant, HeaderMap, Bytes)> {
         self.0.requests.lock().expect("requests").clone()
     }
 }
@@ -83,7 +83,7 @@ pub(super) struct Fixture {
     pub(super) webhook: Webhook,
     subscription: Arc<Subscription>,
     log: Arc<Memory>,
-    receiver: Receiver,
+    pub(super) receiver: Receiver,
     secrets: tempfile::TempDir,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use freshet_avro::Walk;
 use freshet_core::Violation;
+use freshet_core::text::is_hidden;
 use freshet_mapping::{Line, MappedEvent, Operation};
 use sha2::{Digest, Sha256};
 
@@ -26,9 +27,9 @@ impl Job {
         let Choices { name, source, divcode, sequence_base } = choices;
         let malformed = |detail: String| Problem::new(Kind::Malformed, detail);
         for (parameter, text) in [("name", Some(&name)), ("source", source.as_ref()), ("divcode", divcode.as_ref())] {
-            if text.is_some_and(|text| text.is_empty() || text.len() > 512 || text.chars().any(char::is_control)) {
+            if text.is_some_and(|text| text.is_empty() || text.len() > 512 || text.contains(is_hidden)) {
                 return Err(malformed(format!(
-                    "{parameter} is empty, longer than 512 bytes, or holds control characters"
+                    "{parameter} is empty, longer than 512 bytes, or holds signs that are not seen"
                 )));
             }
         }

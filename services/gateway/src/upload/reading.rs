@@ -116,8 +116,7 @@ impl<R: io::Read> io::Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         if read > 0 && self.inner.limit() == 0 {
-            let most = self.max_bytes;
-            return Err(io::Error::other(format!("it has more than the {most} bytes that are taken, decompressed")));
+            return Err(BodyError::TooLargeDecompressed(self.max_bytes).into());
         }
         Ok(read)
     }

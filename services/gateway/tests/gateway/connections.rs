@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use freshet_gateway::Config;
-use freshet_gateway::serve::{Bounds, Server};
-use freshet_gateway::tls::Tls;
 use freshet_runtime::CancellationToken;
+use freshet_runtime::http::tls::Tls;
+use freshet_runtime::http::{Bounds, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -15,7 +15,7 @@ use crate::fixture::Fixture;
 const LIMIT: Duration = Duration::from_secs(60);
 const GET: &str = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n";
 
-async fn listen(server: Server) -> (SocketAddr, CancellationToken) {
+pub async fn listen(server: Server) -> (SocketAddr, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
@@ -23,18 +23,18 @@ async fn listen(server: Server) -> (SocketAddr, CancellationToken) {
     (address, stop)
 }
 
-fn bounds() -> Bounds {
-    Bounds::of(&Config::default())
+pub fn bounds() -> Bounds {
+    Config::default().bounds()
 }
 
 /// What comes back until the gateway closes the connection.
-async fn exchange(address: SocketAddr, request: &str) -> String {
+pub async fn exchange(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     rest(&mut stream).await
 }
 
-async fn rest(stream: &mut TcpStream) -> String {
+pub async fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     // A reset behind the answer is an end too.
     let _ = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await.expect("the gateway ends it");

@@ -13,12 +13,12 @@ use freshet_catalog_model::{
 };
 use freshet_core::Violation;
 use freshet_gateway::metrics::Metrics;
-use freshet_gateway::serve::{Bounds, Server};
 use freshet_gateway::sink::{Acknowledged, EventSink};
 use freshet_gateway::{Config, Gateway, Parts, routes};
 use freshet_kafka::catalog::CatalogHandle;
 use freshet_kafka::publisher::PublishError;
 use freshet_kafka::{Position, Record};
+use freshet_runtime::http::{Bounds, Connections, Server};
 use freshet_runtime::{CancellationToken, Credentials, credentials};
 use futures::FutureExt;
 use http::{Request, Response};
@@ -121,7 +121,7 @@ pub struct Fixture {
     pub sink: Arc<Sink>,
     pub catalogue: CatalogHandle,
     pub registry: Registry,
-    pub metrics: Metrics,
+    pub connections: Connections,
     pub stop: CancellationToken,
     _credentials: tempfile::NamedTempFile,
 }
@@ -136,6 +136,7 @@ impl Fixture {
         let catalogue = CatalogHandle::fixed(catalog());
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
+        let connections = Connections::register(&registry, "gateway").unwrap();
         let stop = CancellationToken::new();
         let file = credentials_file();
         let parts = Parts {
@@ -143,15 +144,15 @@ impl Fixture {
             pseudonym: Some(PseudonymKey::new(&[7; 32]).unwrap()),
             catalogue: catalogue.clone(),
             sink: sink.clone(),
-            metrics: metrics.clone(),
+            metrics,
             stop: stop.clone(),
         };
         let router = routes::router(Gateway::new(config, parts));
-        Self { router, sink, catalogue, registry, metrics, stop, _credentials: file }
+        Self { router, sink, catalogue, registry, connections, stop, _credentials: file }
     }
 
     pub fn server(&self, bounds: Bounds) -> Server {
-        Server { router: self.router.clone(), bounds, tls: None, metrics: self.metrics.clone() }
+        Server { router: self.router.clone(), bounds, tls: None, connections: self.connections.clone() }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {

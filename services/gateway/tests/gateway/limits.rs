@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use freshet_gateway::Config;
-use freshet_gateway::serve::Bounds;
 use freshet_runtime::CancellationToken;
+use freshet_runtime::http::Bounds;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -86,7 +86,7 @@ async fn a_head_that_stops_coming_is_cut_off_and_a_stop_lets_requests_finish() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let server = fixture.server(Bounds { header_timeout: Duration::from_millis(50), ..Bounds::of(&Config::default()) });
+    let server = fixture.server(Bounds { header_timeout: Duration::from_millis(50), ..Config::default().bounds() });
     let server = tokio::spawn(server.serve(listener, stop.clone()));
 
     let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -7,5 +7,6 @@ mod connections;
 mod documentation;
 mod events;
 mod fixture;
+mod hostile;
 mod limits;
 mod uploads;

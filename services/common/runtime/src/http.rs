@@ -1,25 +1,30 @@
-//! The listener: HTTP/1.1, with TLS where it has a certificate, with a bound for everything that a client may hold open,
-//! and a stop that lets requests finish.
+//! The listener that every service shares: HTTP/1.1, with TLS where it has a certificate, with a bound for everything that
+//! a client may hold open, and a stop that lets requests finish.
 
 mod stall;
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use freshet_runtime::CancellationToken;
+use axum::extract::Request;
+use axum::http::{StatusCode, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use prometheus::{IntCounter, IntGauge, Registry};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::tls::Tls;
+use crate::CancellationToken;
 use stall::Stall;
+use tls::Tls;
 
 /// After an error of `accept` (no file descriptors left) there is no use in asking again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,6 +35,9 @@ const FINISH_LIMIT: Duration = Duration::from_secs(12);
 /// What a connection is told that is one too many, before it is closed.
 const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What hyper needs at least for a head.
+pub const MIN_HEAD_BYTES: usize = 8192;
 
 /// What a client may hold open, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -45,15 +53,68 @@ pub struct Bounds {
     pub write_timeout: Duration,
 }
 
-impl Bounds {
-    pub fn of(config: &Config) -> Self {
-        Self {
-            max_connections: config.max_connections,
-            max_head_bytes: config.max_head_bytes,
-            max_headers: config.max_headers,
-            header_timeout: Duration::from_secs(config.header_timeout_seconds),
-            write_timeout: Duration::from_secs(config.write_timeout_seconds),
+/// [`Bounds`] as settings: the section `http` of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpSettings {
+    pub max_connections: usize,
+    pub max_head_bytes: usize,
+    pub max_headers: usize,
+    pub header_timeout_seconds: u64,
+    pub write_timeout_seconds: u64,
+}
+
+impl HttpSettings {
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            max_connections: self.max_connections,
+            max_head_bytes: self.max_head_bytes,
+            max_headers: self.max_headers,
+            header_timeout: Duration::from_secs(self.header_timeout_seconds),
+            write_timeout: Duration::from_secs(self.write_timeout_seconds),
         }
+    }
+
+    /// The first setting that cannot be, and why.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.max_head_bytes < MIN_HEAD_BYTES {
+            return Err(("http.max_head_bytes", "must be at least 8192"));
+        }
+        for (setting, is_zero) in [
+            ("http.max_connections", self.max_connections == 0),
+            ("http.max_headers", self.max_headers == 0),
+            ("http.header_timeout_seconds", self.header_timeout_seconds == 0),
+            ("http.write_timeout_seconds", self.write_timeout_seconds == 0),
+        ] {
+            if is_zero {
+                return Err((setting, "must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many connections there are, and how many were one too many.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    pub open: IntGauge,
+    pub refused: IntCounter,
+}
+
+impl Connections {
+    /// Counted, but shown nowhere.
+    pub fn unregistered(service: &str) -> Result<Self, prometheus::Error> {
+        let name = |rest: &str| format!("freshet_{service}_{rest}");
+        let open = IntGauge::new(name("connections"), "Open connections")?;
+        let help = "Connections that were turned away, because there were as many as may be";
+        Ok(Self { open, refused: IntCounter::new(name("connections_refused_total"), help)? })
+    }
+
+    pub fn register(registry: &Registry, service: &str) -> Result<Self, prometheus::Error> {
+        let made = Self::unregistered(service)?;
+        registry.register(Box::new(made.open.clone()))?;
+        registry.register(Box::new(made.refused.clone()))?;
+        Ok(made)
     }
 }
 
@@ -63,13 +124,14 @@ pub struct Server {
     pub router: Router,
     pub bounds: Bounds,
     pub tls: Option<Tls>,
-    pub metrics: Metrics,
+    pub connections: Connections,
 }
 
 impl Server {
     /// Serves until `stop`; returns when the last request was answered. A request that is not answered by then was not
-    /// acknowledged either: the department sends it again.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+    /// acknowledged either: the client sends it again.
+    pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken) {
+        self.router = self.router.layer(axum::middleware::from_fn(require_one_host));
         let places = Arc::new(Semaphore::new(self.bounds.max_connections));
         let mut builder = Builder::new();
         builder
@@ -78,7 +140,7 @@ impl Server {
             .max_headers(self.bounds.max_headers)
             .max_buf_size(self.bounds.max_head_bytes);
         let graceful = GracefulShutdown::new();
-        let connections = Connections { builder, server: Arc::new(self) };
+        let doors = Doors { builder, server: Arc::new(self) };
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -93,8 +155,8 @@ impl Server {
                 }
             };
             match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => drop(tokio::spawn(connections.clone().take(stream, place, graceful.watcher()))),
-                Err(_) => connections.turn_away(&stream),
+                Ok(place) => drop(tokio::spawn(doors.clone().take(stream, place, graceful.watcher()))),
+                Err(_) => doors.turn_away(&stream),
             }
         }
         drop(listener);
@@ -104,16 +166,27 @@ impl Server {
     }
 }
 
+/// RFC 9112 §3.2: a request without a `Host`, or with several, is refused. Whoever stands before us may have chosen by the
+/// other one.
+async fn require_one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts == 1 || (hosts == 0 && request.version() == Version::HTTP_10) {
+        return next.run(request).await;
+    }
+    let detail = format!("the request has {hosts} Host headers; exactly one is due\n");
+    (StatusCode::BAD_REQUEST, [(header::CONNECTION, "close")], detail).into_response()
+}
+
 #[derive(Clone)]
-struct Connections {
+struct Doors {
     builder: Builder,
     server: Arc<Server>,
 }
 
-impl Connections {
+impl Doors {
     /// Without waiting: a client that does not take even this is not worth a task.
     fn turn_away(&self, stream: &TcpStream) {
-        self.server.metrics.connections_refused.inc();
+        self.server.connections.refused.inc();
         if self.server.tls.is_none() {
             let _ = stream.try_write(TOO_MANY);
         }
@@ -121,8 +194,8 @@ impl Connections {
 
     async fn take(self, stream: TcpStream, place: OwnedSemaphorePermit, watcher: Watcher) {
         let _place = place;
-        let connections = self.server.metrics.connections.clone();
-        connections.inc();
+        let open = self.server.connections.open.clone();
+        open.inc();
         let _ = stream.set_nodelay(true);
         let stream = Stall::new(stream, self.server.bounds.write_timeout);
         match &self.server.tls {
@@ -136,7 +209,7 @@ impl Connections {
                 }
             }
         }
-        connections.dec();
+        open.dec();
     }
 
     async fn answer(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, watcher: Watcher) {

@@ -1,12 +1,12 @@
-//! TLS of the gateway's own listener: a certificate and its key from two PEM files, read again when they change. By the
+//! TLS of a service's own listener: a certificate and its key from two PEM files, read again when they change. By the
 //! one TLS stack of the project (docs/decisions/0001-one-tls-stack.md).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::CancellationToken;
 use arc_swap::ArcSwap;
-use freshet_runtime::CancellationToken;
 use native_tls::{Identity, Protocol};
 use tokio_native_tls::TlsAcceptor;
 
@@ -85,7 +85,7 @@ impl State {
         // The times first: a file that changes in between is then read again.
         let changed = changed(certificate, key);
         let chain = std::fs::read(certificate).map_err(|reason| error(certificate, reason.to_string()))?;
-        let secret = freshet_runtime::private::read(key).map_err(|reason| error(key, reason.to_string()))?;
+        let secret = crate::private::read(key).map_err(|reason| error(key, reason.to_string()))?;
         let identity = Identity::from_pkcs8(&chain, &secret).map_err(|reason| {
             error(certificate, format!("with {}: {reason}; a PEM chain and its PKCS #8 key are due", key.display()))
         })?;
