@@ -161,6 +161,9 @@ fn listed(code: Code) -> Option<Exit> {
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId => {
             Exit::Retry
         }
+        // A batch that the client does not decompress: too large, or of a codec that it does not know. One publisher's batch
+        // must not end the service for all others; its partition waits for a person (`docs/kafka-errors.md`).
+        Code::BadCompression | Code::NotImplemented => Exit::Retry,
         // The poll came too late: the client rejoins by itself, and the partitions come back by a rebalance.
         Code::PollExceeded => Exit::Retry,
         // What was done so far does not count any more: the group moved on, or the write failed.

@@ -73,6 +73,9 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "16384"),
+    // Twice what a fetch brings. It is also what librdkafka decompresses of a zstd batch at most, 100 MB as shipped; of other
+    // codecs it knows no bound (`docs/hostile-input.md`).
+    ("receive.message.max.bytes", "33554432"),
     ("queued.min.messages", "20000"),
     // Of one answer of a broker, as it comes: compressed. 50 MiB as shipped, which may be many times as much in memory, and
     // comes on top of what is queued.
