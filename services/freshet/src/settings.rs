@@ -110,6 +110,54 @@ mod tests {
         assert_eq!(settings.admin.stop_limit_seconds, 25);
     }
 
+    /// Settings, defaults and tests of the table of limits.
+    #[test]
+    fn the_table_of_limits_is_what_the_code_has() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let table = include_str!("../../../docs/limits.md");
+        let loaded = freshet_runtime::config::load_from::<Settings>(&defaults(), None, ("FRESHET", &[]), &[]);
+        let sources = loaded.unwrap_or_else(|error| panic!("{error}")).sources;
+        let tests =
+            [root.join("services"), root.join("tests")].iter().map(|folder| rust_in(folder)).collect::<String>();
+        let rows = table
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| Setting") && !line.starts_with("| Limit"));
+        let mut settings = Vec::new();
+        for row in rows {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [name, default, _, named] = cells[..] else { panic!("four columns: {row}") };
+            if let Some(key) = name.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
+                let (value, _) = sources.get(key).unwrap_or_else(|| panic!("no setting {key}"));
+                assert_eq!(value, default, "{key}");
+                settings.push(key);
+            }
+            let tested: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+            assert!(!tested.is_empty(), "no test: {row}");
+            for test in tested {
+                assert!(tests.contains(&format!("fn {test}(")), "there is no test {test}");
+            }
+        }
+        // Every limit that a department or a subscriber meets over HTTP stands in it.
+        let is_limit = |key: &&String| key.contains("max_") || key.contains("timeout_seconds") || key.contains("min_");
+        let listeners =
+            sources.keys().filter(|key| key.starts_with("gateway.") || key.contains(".http.")).filter(is_limit);
+        let missing: Vec<_> = listeners.filter(|key| !settings.contains(&key.as_str())).collect();
+        assert!(missing.is_empty(), "docs/limits.md lacks {missing:?}");
+    }
+
+    fn rust_in(folder: &std::path::Path) -> String {
+        let mut text = String::new();
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                text.push_str(&rust_in(&path));
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap_or_default());
+            }
+        }
+        text
+    }
+
     #[test]
     fn the_document_has_every_default() {
         let document = include_str!("../../../docs/configuration.md");

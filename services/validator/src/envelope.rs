@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn a_record_at_its_bytes_and_one_more() {
+        let all: Vec<Header<'_>> = GOOD.iter().map(|(name, value)| Header::new(name, value.as_bytes())).collect();
+        let bytes = size(&record(&all));
+        for (most, is_refused) in [(bytes, false), (bytes - 1, true)] {
+            let mut found = Vec::new();
+            check(&record(&all), most, &mut found);
+            assert_eq!(found.iter().any(|violation| violation.code == Code::EnvelopeSize), is_refused, "{most}");
+        }
+    }
+
+    #[test]
     fn size_counts_everything() {
         let large = [b'x'; 300];
         assert_eq!(violations(&[("other", Some(&large))])[0].code, Code::EnvelopeSize);

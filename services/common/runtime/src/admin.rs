@@ -133,6 +133,29 @@ mod tests {
         server.await.unwrap().unwrap();
     }
 
+    /// Probes must not be kept out by whoever opens connections and says nothing: there are so many, and they end.
+    #[tokio::test]
+    async fn one_connection_too_many_is_turned_away_and_the_stop_waits_for_none() {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop_serving = crate::CancellationToken::new();
+        let server = tokio::spawn(serve(listener, Context::new(), stop_serving.clone()));
+        let mut silent = Vec::new();
+        for _ in 0..BOUNDS.max_connections {
+            silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        assert_eq!(get_json_status(address).await, 503);
+        silent.pop();
+        while get_json_status(address).await != 200 {}
+        stop_serving.cancel();
+        server.await.unwrap().unwrap();
+    }
+
+    async fn get_json_status(address: SocketAddr) -> u16 {
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+        client.get(format!("http://{address}/live")).send().await.unwrap().status().as_u16()
+    }
+
     #[tokio::test]
     async fn a_port_in_use_says_which_setting_to_change() {
         let first = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();

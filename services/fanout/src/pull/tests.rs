@@ -42,11 +42,15 @@ fn catalog() -> Catalog {
 }
 
 fn app() -> (axum::Router, Arc<Shared>) {
+    app_with(Config::default())
+}
+
+fn app_with(config: Config) -> (axum::Router, Arc<Shared>) {
     let registry = prometheus::Registry::new();
     let metrics = metrics::Metrics::register(&registry).expect("metrics");
     let log = Arc::new(Memory::default());
     let shared = Arc::new(Shared {
-        config: Config::default(),
+        config,
         connection: Connection::to("127.0.0.1:1"),
         catalog: CatalogHandle::fixed(catalog()),
         schemas: Arc::new(crate::event::tests::schemas()),
@@ -104,6 +108,30 @@ async fn who_may_not_is_told_why() {
         assert_eq!(found.as_u16(), status, "{path}: {problem}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(word)), "{path}: {problem}");
     }
+}
+
+/// Within its limits a request comes as far as the broker, which is not there.
+#[test]
+fn limits_of_a_request_at_their_edge_and_one_more() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(requests_at_their_limits());
+    // Whoever waits for a broker that is not there is not waited for.
+    runtime.shutdown_background();
+}
+
+async fn requests_at_their_limits() {
+    let mut config = Config::default();
+    config.pull.max_connections = 2;
+    let (app, _) = app_with(config);
+    let tax = Some("token-of-tax");
+    let events = "/v1/grants/pulled/events?limit=";
+    let (at_limit, beyond) = (format!("{events}1000"), format!("{events}1001"));
+    let mut first = Box::pin(ask(&app, "GET", &at_limit, tax));
+    let mut second = Box::pin(ask(&app, "GET", &at_limit, tax));
+    assert!(futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending());
+    assert_eq!(ask(&app, "GET", &beyond, tax).await.0.as_u16(), 400);
+    let (status, problem) = ask(&app, "GET", &at_limit, tax).await;
+    assert_eq!((status.as_u16(), &problem["detail"]), (503, &"too many pullers are connected".into()));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod oracle;
 mod shape;
 
 mod json;
+mod limits;
 mod predicate;
 mod projection;
 mod schema;
