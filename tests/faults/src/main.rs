@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use faults::bus::program;
-use faults::{memory, overload};
 use faults::run::{Options, Script, run};
 use faults::upgrade::Programs;
+use faults::{memory, overload};
 
 /// Hurts the bus while real registers run through it, and says whether it kept its promises.
 #[derive(Debug, Parser)]

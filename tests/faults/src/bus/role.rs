@@ -113,7 +113,7 @@ impl Role {
     }
 }
 
-pub(crate) fn tail(path: &std::path::Path) -> String {
+pub fn tail(path: &std::path::Path) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(4)..].join("\n")
