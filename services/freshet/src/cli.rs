@@ -63,7 +63,7 @@ pub enum Command {
     Token(TokenArguments),
     /// Print a completion script
     Completions(CompletionsArguments),
-    /// Measure validator, router and fanout against librdkafka's own pass-through
+    /// Measure every service against the same work without us
     Bench(BenchArguments),
 }
 
@@ -239,16 +239,35 @@ pub struct CompletionsArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArguments {
-    /// A third of the records and fewer rounds: under two minutes
+    #[command(subcommand)]
+    pub action: Option<BenchAction>,
+    /// A third of the records, fewer rounds, less of what is wide and deep: under two minutes
     #[arg(long)]
     pub quick: bool,
-    /// Measure only this: validator, router, fanout or latency; may be given several times
+    /// Measure only this: walker, validator, router, fanout, postgres, gateway, latency, grants, width or depth; may be
+    /// given several times
     #[arg(long, value_name = "PART")]
     pub only: Vec<String>,
     /// A folder with a Kafka Streams program for the same work, run beside us (docs/performance.md)
     #[arg(long, value_name = "DIR")]
     pub kafka_streams: Option<PathBuf>,
+    /// Licences of the part depth; 7512000 is a whole city's register
+    #[arg(long, value_name = "LICENCES")]
+    pub depth: Option<u64>,
+    /// Instead of the parts: run the bus for so long under a steady load and look at its memory
+    #[arg(long, value_name = "MINUTES")]
+    pub long: Option<u64>,
+    /// Instead of the parts: measure the cost curves and draw them into this folder
+    #[arg(long, value_name = "DIR")]
+    pub curves: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchAction {
+    /// Compare what two runs printed with --output json
+    Compare { before: PathBuf, after: PathBuf },
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -1,5 +1,5 @@
 //! `freshet bench` without the rest of the program, for profiling: parts of the benchmark by name, `--quick`, `--json`,
-//! `--kafka-streams DIR`.
+//! `--kafka-streams DIR`, `--curves DIR`, `--program FRESHET` for the parts whose services are processes.
 
 use freshet_benchmarks::{Options, run};
 
@@ -11,6 +11,8 @@ fn main() -> anyhow::Result<()> {
             "--quick" => options.quick = true,
             "--json" => options.json = true,
             "--kafka-streams" => options.kafka_streams = arguments.next().map(Into::into),
+            "--curves" => options.curves = arguments.next().map(Into::into),
+            "--program" => options.program = arguments.next().map(Into::into),
             part => options.only.push(part.to_owned()),
         }
     }

@@ -1,24 +1,17 @@
 //! A broker with the benchmark's catalogue, loaded with licences, and a way to run a service beside the measuring.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, ensure};
-use freshet_catalog_model::{Catalog, Entry, TopicSpec, plan, yaml};
+use freshet_catalog_model::{Catalog, Entry, TopicSpec};
 use freshet_core::headers;
 use freshet_kafka::publisher::Publisher;
 use freshet_kafka::{Connection, Record, admin, catalog};
 use freshet_runtime::Context;
 use freshet_testkit::{Broker, BrokerSettings};
 
-use crate::licence::Generator;
-
-/// The catalogue's files, so that the command needs no folder beside it.
-const FILES: &[(&str, &str)] = &[
-    ("departments.yaml", include_str!("../catalogue/departments.yaml")),
-    ("licence/dataset.yaml", include_str!("../catalogue/licence/dataset.yaml")),
-    ("licence/licence.avsc", include_str!("../catalogue/licence/licence.avsc")),
-    ("grants/counter.yaml", include_str!("../catalogue/grants/counter.yaml")),
-    ("grants/tax.yaml", include_str!("../catalogue/grants/tax.yaml")),
-    ("grants/police.yaml", include_str!("../catalogue/grants/police.yaml")),
-];
+use crate::catalogue::{self, Files};
+use crate::licence::{Defect, Generator};
 
 pub const INPUT: &str = "publish.licence";
 pub const CANONICAL: &str = "dataset.licence";
@@ -31,6 +24,9 @@ pub const LIMIT_TOPICS: &[&str] = &[
     "limit.hop1",
     "limit.hop2",
     "limit.input",
+    "limit.gateway",
+    "limit.depth",
+    "limit.depth.view",
 ];
 
 #[derive(Debug)]
@@ -40,33 +36,66 @@ pub struct Cluster {
     pub schema_id: u32,
     input: TopicSpec,
     pub runtime: tokio::runtime::Runtime,
+    pub folder: tempfile::TempDir,
     // Dropped last: the broker ends when everything that talks to it has ended.
-    _folder: tempfile::TempDir,
     _broker: Broker,
 }
 
 impl Cluster {
+    /// With the catalogue of the tables.
     pub fn start() -> anyhow::Result<Self> {
+        Self::with(&catalogue::base())
+    }
+
+    /// With another catalogue, of which the licence dataset is a part.
+    pub fn with(files: &Files) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut settings = BrokerSettings::new(folder.path().join("kafka"));
         settings.heap = "1g".to_owned();
         let broker = Broker::start(settings)?;
         let connection = Connection { bootstrap_servers: broker.bootstrap(), ..Connection::default() };
-        let (catalog, input) = apply(&connection, folder.path())?;
-        let schema_id = catalog.datasets.get("licence").and_then(|dataset| dataset.latest_schema_id());
-        let schema_id = schema_id.context("the licence dataset has no schema")?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        Ok(Self { connection, catalog, schema_id, input, runtime, _folder: folder, _broker: broker })
+        let mut cluster = Self {
+            connection,
+            catalog: Catalog::default(),
+            schema_id: 0,
+            input: TopicSpec { name: String::new(), partitions: 0, may_grow: false, settings: BTreeMap::new() },
+            runtime,
+            folder,
+            _broker: broker,
+        };
+        cluster.change(files)?;
+        let dataset = cluster.catalog.datasets.get("licence").context("no dataset licence")?;
+        cluster.schema_id = dataset.latest_schema_id().context("the licence dataset has no schema")?;
+        let topics = freshet_catalog_model::topic::topics_of(&cluster.catalog);
+        cluster.input = topics.into_iter().find(|topic| topic.name == INPUT).context("no topic for publishers")?;
+        let limits: Vec<TopicSpec> = LIMIT_TOPICS.iter().map(|name| cluster.topic_like_the_input(name)).collect();
+        admin::ensure_topics(&cluster.connection, &limits)?;
+        Ok(cluster)
+    }
+
+    /// Brings the live catalogue and its topics to what the files say.
+    pub fn change(&mut self, files: &Files) -> anyhow::Result<()> {
+        let changes = catalogue::changes(files, &self.catalog, self.folder.path())?;
+        admin::ensure_topics(&self.connection, &changes.topics())?;
+        catalog::write(&self.connection, &changes.puts(), &changes.removals())?;
+        self.catalog = changes.into_after();
+        Ok(())
     }
 
     /// Publishes licences with their headers, as a department would.
     pub fn load(&self, records: u64) -> anyhow::Result<()> {
+        let generator = Generator::new(20_170_415, self.schema_id, records.min(1_000_000));
+        self.load_from(INPUT, generator, records)
+    }
+
+    /// The generator's next records to a dataset's publish topic.
+    pub fn load_from(&self, topic: &str, mut generator: Generator, records: u64) -> anyhow::Result<()> {
         let publisher = Publisher::new(&self.connection, "bench", 100_000)?;
-        let mut generator = Generator::new(20_170_415, self.schema_id, records.min(1_000_000));
         let mut left = records;
         while left > 0 {
             let size = left.min(10_000);
-            let batch: Vec<Record> = (0..size).map(|_| event(INPUT, &mut generator, None)).collect();
+            let batch: Vec<Record> = (0..size).map(|_| event(topic, &mut generator, None).0).collect();
             for result in self.runtime.block_on(publisher.publish_all(&batch)) {
                 result?;
             }
@@ -101,26 +130,6 @@ impl Cluster {
         let grant = self.catalog.grants.get(grant).with_context(|| format!("no grant {grant}"))?;
         Ok(grant.view.clone())
     }
-}
-
-fn apply(connection: &Connection, folder: &std::path::Path) -> anyhow::Result<(Catalog, TopicSpec)> {
-    let directory = folder.join("catalogue");
-    for (name, text) in FILES {
-        let path = directory.join(name);
-        std::fs::create_dir_all(path.parent().context("no parent")?)?;
-        std::fs::write(path, text)?;
-    }
-    let problems = |diagnostics: Vec<freshet_catalog_model::Diagnostic>| {
-        anyhow::anyhow!(diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-    };
-    let source = yaml::load(&directory).map_err(problems)?;
-    let changes = plan::diff(&source, &Catalog::default()).map_err(problems)?;
-    let mut topics = changes.topics();
-    let model = topics.iter().find(|topic| topic.name == INPUT).context("no topic for publishers")?.clone();
-    topics.extend(LIMIT_TOPICS.iter().map(|name| TopicSpec { name: (*name).to_owned(), ..model.clone() }));
-    admin::ensure_topics(connection, &topics)?;
-    catalog::write(connection, &changes.puts(), &changes.removals())?;
-    Ok((changes.after().clone(), model))
 }
 
 /// A service under measurement.
@@ -163,8 +172,8 @@ impl Running {
     }
 }
 
-/// One event of the workload as a Kafka record with CloudEvents headers.
-pub fn event(topic: &str, generator: &mut Generator, published_at_us: Option<u64>) -> Record {
+/// One event of the workload as a Kafka record with CloudEvents headers, and what is wrong with it.
+pub fn event(topic: &str, generator: &mut Generator, published_at_us: Option<u64>) -> (Record, Defect) {
     let licence = generator.next_licence();
     let id = format!("{:016x}", licence.sequence);
     let mut list = vec![
@@ -180,11 +189,12 @@ pub fn event(topic: &str, generator: &mut Generator, published_at_us: Option<u64
     if let Some(at) = published_at_us {
         list.push((headers::PUBLISHED_AT, at.to_string()));
     }
-    Record {
+    let record = Record {
         topic: topic.to_owned(),
         key: Some(licence.key.into_bytes()),
         value: Some(licence.value),
         headers: list.into_iter().map(|(name, value)| (name.to_owned(), value.into_bytes())).collect(),
         ..Record::default()
-    }
+    };
+    (record, licence.defect)
 }

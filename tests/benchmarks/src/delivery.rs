@@ -1,4 +1,4 @@
-//! Fanout by webhook, against the same HTTP client posting the same bytes to the same receiver without us.
+//! Fanout by webhook, against the same HTTP client posting the same bytes to the same receivers without us.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,61 +12,93 @@ use futures::StreamExt;
 
 use crate::Row;
 use crate::cluster::{Cluster, Running};
-use crate::hops::row;
-use crate::measure::Stopwatch;
+use crate::measure::{Stretch, watch};
+use crate::turns::in_turns;
 
 /// Has the views filled with so many records at least, where neither the validator nor the router was measured before.
 pub fn fill(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
-    let validator = cluster.start_service(|connection, context| {
-        freshet_validator::run(freshet_validator::Config::default(), connection, context)
-    });
+    validate(cluster, records + records / 50)?;
     let router = cluster.start_service(|connection, context| {
         freshet_router::run(freshet_router::Config::default(), connection, context)
     });
-    let started = std::time::Instant::now();
-    while router.count("freshet_router_records_total")? < records {
-        validator.count("freshet_validator_records_total")?;
-        anyhow::ensure!(started.elapsed().as_secs() < 300, "the views are not filled after 5 minutes");
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
-    validator.stop(&cluster.runtime)?;
-    router.stop(&cluster.runtime)
+    let worked_off = watch(&|| router.count("freshet_router_records_total"), 1, records);
+    router.stop(&cluster.runtime)?;
+    worked_off.map(drop)
 }
 
-pub fn webhook(cluster: &Cluster, events: u64) -> anyhow::Result<Vec<Row>> {
-    let receiver = Receiver::start(cluster)?;
+/// Has the validator work off so many records at least.
+pub fn validate(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
+    let validator = cluster.start_service(|connection, context| {
+        freshet_validator::run(freshet_validator::Config::default(), connection, context)
+    });
+    let worked_off = watch(&|| validator.count("freshet_validator_records_total"), 1, records);
+    validator.stop(&cluster.runtime)?;
+    worked_off.map(drop)
+}
+
+/// Deliveries of the counter's view to so many receivers, so many to each in a round.
+#[derive(Debug, Clone, Copy)]
+pub struct Webhooks {
+    pub receivers: usize,
+    pub events_each: u64,
+    pub rounds: u32,
+}
+
+/// One view by webhook. The view must hold what all rounds deliver.
+pub fn webhooks(cluster: &Cluster, webhooks: Webhooks) -> anyhow::Result<Vec<Row>> {
+    let Webhooks { receivers, events_each, rounds } = webhooks;
+    let receiver = Receiver::start(cluster, receivers)?;
     let secrets = tempfile::tempdir()?;
     private(&secrets.path().join("bench"), "whsec_YmVuY2htYXJrLXNlY3JldC1vZi0zMi1ieXRlcyEhISE=\n")?;
-    let mut grant = cluster.catalog.grants.get("counter").context("no grant counter")?.clone();
-    grant.id = "webhook".to_owned();
-    grant.subscriber = "webhook-subscriber".to_owned();
-    grant.delivery = Delivery::Webhook { url: receiver.url.clone(), secret: "bench".to_owned() };
-    cluster.put(Entry::Grant(Box::new(grant)))?;
-
-    let config = freshet_fanout::Config {
-        secrets_dir: secrets.path().to_owned(),
-        allow_private_addresses: vec!["127.0.0.0/8".to_owned()],
-        ..freshet_fanout::Config::default()
+    let mut ids = Vec::new();
+    for (number, url) in receiver.urls.iter().enumerate() {
+        let mut grant = cluster.catalog.grants.get("counter").context("no grant counter")?.clone();
+        // A new grant: its subscriber begins at the view's beginning.
+        grant.id = format!("webhook-{receivers}-{number}");
+        grant.subscriber = "webhook-subscriber".to_owned();
+        grant.delivery = Delivery::Webhook { url: url.clone(), secret: "bench".to_owned() };
+        ids.push(grant.id.clone());
+        cluster.put(Entry::Grant(Box::new(grant)))?;
+    }
+    let concurrency = freshet_fanout::Config::default().webhook.max_in_flight;
+    let own = || {
+        let config = freshet_fanout::Config {
+            listen: crate::gateway::free_address()?,
+            secrets_dir: secrets.path().to_owned(),
+            allow_private_addresses: vec!["127.0.0.0/8".to_owned()],
+            ..freshet_fanout::Config::default()
+        };
+        let service = cluster.start_service(|connection, context| freshet_fanout::run(config, connection, context));
+        receiver.wait_until_all_have(events_each / 4 + 1, &service)?;
+        let stretch = Stretch::of(|| {
+            let first = receiver.total();
+            receiver.wait_for(first + events_each * receivers as u64, &service)?;
+            Ok(receiver.total() - first)
+        });
+        service.stop(&cluster.runtime)?;
+        receiver.forget();
+        stretch
     };
-    let concurrency = config.webhook.max_in_flight;
-    let service = cluster.start_service(|connection, context| freshet_fanout::run(config, connection, context));
-    receiver.wait_for(1, &service)?;
-    let watch = Stopwatch::start()?;
-    let first = receiver.count();
-    receiver.wait_for(first + events, &service)?;
-    let last = receiver.count();
-    let own = watch.stop()?;
-    service.stop(&cluster.runtime)?;
-
-    let limit_events = events * 2;
-    let body = receiver.last_body();
-    let watch = Stopwatch::start()?;
-    cluster.runtime.block_on(post_all(&receiver.url, body, limit_events, concurrency))?;
-    let limit = watch.stop()?;
-    Ok(vec![
-        row("limit: the HTTP client alone", limit_events, limit, None),
-        row("fanout, one webhook", last - first, own, Some((limit_events, limit))),
-    ])
+    let limit = || {
+        let count = events_each * 2;
+        Stretch::of(|| {
+            cluster.runtime.block_on(post_all(&receiver.urls, receiver.last_body(), count, concurrency))?;
+            Ok(count * receivers as u64)
+        })
+    };
+    let (limit_name, own_name) = match receivers {
+        1 => ("limit: the HTTP client alone".to_owned(), "fanout, one webhook".to_owned()),
+        _ => (
+            format!("limit: the HTTP client alone, to {receivers} receivers"),
+            format!("fanout, webhooks of {receivers} subscribers"),
+        ),
+    };
+    // Ours once before the limit, which posts what ours sent.
+    own()?;
+    let rows = in_turns((&limit_name, &limit), (&own_name, &own), rounds);
+    let removals: Vec<String> = ids.iter().map(|id| format!("grant/{id}")).collect();
+    freshet_kafka::catalog::write(&cluster.connection, &[], &removals)?;
+    rows
 }
 
 pub fn private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
@@ -74,39 +106,54 @@ pub fn private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
 }
 
-async fn post_all(url: &str, body: Bytes, count: u64, concurrency: usize) -> anyhow::Result<()> {
-    let client = reqwest::Client::new();
-    let posts = futures::stream::iter(0..count).map(|_| {
-        let request = client.post(url).header("content-type", "application/cloudevents+json").body(body.clone());
-        async move { request.send().await?.error_for_status()?.bytes().await.map(drop) }
-    });
-    let mut done = posts.buffer_unordered(concurrency);
-    while let Some(result) = done.next().await {
-        result?;
+/// So many to each of the URLs, at all of them at once, so many at a time to each.
+async fn post_all(urls: &[String], body: Bytes, count: u64, concurrency: usize) -> anyhow::Result<()> {
+    let to_one = |url: &String| {
+        let (url, body) = (url.clone(), body.clone());
+        // As a subscriber of ours has one: connections of its own.
+        let client = reqwest::Client::builder().no_proxy().build();
+        tokio::spawn(async move {
+            let client = client?;
+            let posts = futures::stream::iter(0..count).map(|_| {
+                let request =
+                    client.post(&url).header("content-type", "application/cloudevents+json").body(body.clone());
+                async move { request.send().await?.error_for_status()?.bytes().await.map(drop) }
+            });
+            let mut done = posts.buffer_unordered(concurrency);
+            while let Some(result) = done.next().await {
+                result?;
+            }
+            anyhow::Ok(())
+        })
+    };
+    let tasks: Vec<_> = urls.iter().map(to_one).collect();
+    for task in tasks {
+        task.await??;
     }
     Ok(())
 }
 
-/// Counts what arrives and answers 204.
+/// Counts what arrives at each of its paths and answers 204.
 struct Receiver {
-    url: String,
+    urls: Vec<String>,
     state: Arc<State>,
 }
 
-#[derive(Default)]
 struct State {
-    count: AtomicU64,
+    counts: Vec<AtomicU64>,
     body: std::sync::Mutex<Bytes>,
 }
 
 impl Receiver {
-    fn start(cluster: &Cluster) -> anyhow::Result<Self> {
-        let state = Arc::new(State::default());
+    fn start(cluster: &Cluster, receivers: usize) -> anyhow::Result<Self> {
+        let counts = (0..receivers).map(|_| AtomicU64::new(0)).collect();
+        let state = Arc::new(State { counts, body: std::sync::Mutex::default() });
         let shared = Arc::clone(&state);
         let router = Router::new().route(
-            "/hook",
-            post(move |body: Bytes| async move {
-                if shared.count.fetch_add(1, Ordering::Relaxed) % 100 == 0
+            "/hook/{number}",
+            post(move |axum::extract::Path(number): axum::extract::Path<usize>, body: Bytes| async move {
+                let Some(count) = shared.counts.get(number) else { return axum::http::StatusCode::NOT_FOUND };
+                if count.fetch_add(1, Ordering::Relaxed) % 100 == 0
                     && let Ok(mut last) = shared.body.lock()
                 {
                     *last = body;
@@ -115,27 +162,46 @@ impl Receiver {
             }),
         );
         let listener = cluster.runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
-        let url = format!("http://{}/hook", listener.local_addr()?);
+        let address = listener.local_addr()?;
+        let urls = (0..receivers).map(|number| format!("http://{address}/hook/{number}")).collect();
         cluster.runtime.spawn(async move { axum::serve(listener, router).await });
-        Ok(Self { url, state })
+        Ok(Self { urls, state })
     }
 
-    fn count(&self) -> u64 {
-        self.state.count.load(Ordering::Relaxed)
+    fn total(&self) -> u64 {
+        self.state.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    fn least(&self) -> u64 {
+        self.state.counts.iter().map(|count| count.load(Ordering::Relaxed)).min().unwrap_or_default()
+    }
+
+    /// What was counted of an earlier turn, and what came of it behind its end.
+    fn forget(&self) {
+        self.state.counts.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
     fn last_body(&self) -> Bytes {
         self.state.body.lock().map(|body| body.clone()).unwrap_or_default()
     }
 
+    fn wait_for(&self, total: u64, service: &Running) -> anyhow::Result<()> {
+        self.wait_until(&|| self.total() >= total, service)
+    }
+
+    fn wait_until_all_have(&self, least: u64, service: &Running) -> anyhow::Result<()> {
+        self.wait_until(&|| self.least() >= least, service)
+    }
+
     /// Where it takes too long, the error says what the service counted meanwhile.
-    fn wait_for(&self, at_least: u64, service: &Running) -> anyhow::Result<()> {
+    fn wait_until(&self, enough: &dyn Fn() -> bool, service: &Running) -> anyhow::Result<()> {
         let started = std::time::Instant::now();
-        while self.count() < at_least {
+        while !enough() {
             anyhow::ensure!(
                 started.elapsed().as_secs() < 120,
-                "{} of {at_least} deliveries in 2 minutes\n{}",
-                self.count(),
+                "{} deliveries in 2 minutes, the least to one receiver {}\n{}",
+                self.total(),
+                self.least(),
                 service.counted("freshet_fanout")
             );
             std::thread::park_timeout(std::time::Duration::from_millis(1));

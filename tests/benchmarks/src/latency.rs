@@ -126,7 +126,7 @@ impl Paced<'_> {
                 measured_from = Some(now_us()?);
                 ends_at = number + u64::from(self.rate) * u64::from(self.seconds);
             }
-            acknowledgements.push(publisher.enqueue(&event(self.input, &mut generator, Some(now_us()?)))?);
+            acknowledgements.push(publisher.enqueue(&event(self.input, &mut generator, Some(now_us()?)).0)?);
             number += 1;
         }
         self.cluster.runtime.block_on(async {

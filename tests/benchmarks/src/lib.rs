@@ -1,126 +1,216 @@
-//! `freshet bench`: the services against librdkafka's own topic-to-topic pass-through with transactions, in one run, on
-//! a real broker, with everything on. The workload is the licence dataset (`licence.rs`); what is printed is the table
-//! of the README.
+//! `freshet bench`: the services against librdkafka's own topic-to-topic pass-through with transactions, and the ways in
+//! and out against the same work without us, in one run, on a real broker, with everything on. The workload is the licence
+//! dataset (`licence.rs`); what is printed is the table of the README.
 
+mod catalogue;
 mod cluster;
+mod compare;
+mod curves;
+mod database;
 mod delivery;
+mod depth;
+mod figure;
+mod gateway;
+mod grants;
 mod hops;
 mod latency;
 pub mod licence;
+mod long;
 mod measure;
 mod peer;
+mod process;
 mod report;
+mod svg;
+mod turns;
+pub mod walker;
+mod width;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use anyhow::Context as _;
 
+use crate::cluster::Cluster;
+use crate::delivery::Webhooks;
 use crate::hops::Turns;
-pub use report::Report;
+pub use compare::compare;
+pub use figure::Figure;
+pub use report::{LatencyRow, Report, Row};
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// A third of the records and fewer rounds: under two minutes.
+    /// A third of the records, fewer rounds, less of what is wide and deep: under two minutes.
     pub quick: bool,
     pub json: bool,
     /// The names of the parts to run ([`PARTS`]); empty: all.
     pub only: Vec<String>,
     /// A folder with a Kafka Streams program for the same work (`peer.rs` says what it is asked).
     pub kafka_streams: Option<PathBuf>,
+    /// Licences of the part `depth`, where not the usual number.
+    pub depth: Option<u64>,
+    /// Runs the bus for so many minutes and looks at its memory; no part unless named.
+    pub long_minutes: Option<u64>,
+    /// Draws the cost curves into this folder; no part unless named.
+    pub curves: Option<PathBuf>,
+    /// `freshet` itself, for the parts in which each service is a process of its own.
+    pub program: Option<PathBuf>,
 }
 
 /// What can be measured alone. The router reads what the validator wrote, so it brings the validator with it.
-pub const PARTS: &[&str] = &["validator", "router", "fanout", "latency"];
+pub const PARTS: &[&str] =
+    &["walker", "validator", "router", "fanout", "postgres", "gateway", "latency", "grants", "width", "depth"];
 
-/// The ways out alone: the shortest run that says something about them.
-pub fn ways_out() -> anyhow::Result<()> {
-    let cluster = cluster::Cluster::start()?;
-    cluster.load(50_000)?;
-    delivery::fill(&cluster, 40_000)?;
-    let mut report = Report::new(50_000);
-    report.rows.extend(delivery::webhook(&cluster, 10_000)?);
-    println!("{report}");
-    Ok(())
+/// How much of everything.
+struct Sizes {
+    turns: Turns,
+    webhook: Webhooks,
+    webhooks: Webhooks,
+    postgres: u64,
+    gateway: u64,
+    latency_seconds: u32,
+    grants: Turns,
+    datasets: u32,
+    depth: u64,
+    curves: u64,
 }
 
-/// One measured thing beside its limit.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Row {
-    pub what: String,
-    pub events: u64,
-    /// The middle round's, as all that follows where there were several.
-    pub events_per_second: f64,
-    pub cpu_us_per_event: f64,
-    /// Events per second ÷ those of the limit in the same round.
-    pub ratio: Option<f64>,
-    /// CPU per event ÷ that of the limit in the same round.
-    pub cpu_ratio: Option<f64>,
-    /// Least and greatest `ratio` of the rounds.
-    pub spread: Option<(f64, f64)>,
-    pub cpu_spread: Option<(f64, f64)>,
-    /// Of the process while this ran, the measuring's own among it.
-    pub peak_memory_mib: Option<u64>,
-    /// Events in the first second after a cold start ÷ events in a second later on.
-    pub first_second: Option<f64>,
+impl Sizes {
+    fn of(options: &Options) -> Self {
+        let mut sizes = match options.quick {
+            true => Self {
+                turns: Turns::new(450_000, 3),
+                webhook: Webhooks { receivers: 1, events_each: 3_000, rounds: 3 },
+                webhooks: Webhooks { receivers: 50, events_each: 100, rounds: 1 },
+                postgres: 15_000,
+                gateway: 20_000,
+                latency_seconds: 5,
+                grants: Turns::new(60_000, 2),
+                datasets: 50,
+                depth: 50_000,
+                curves: 60_000,
+            },
+            false => Self {
+                turns: Turns::new(1_200_000, 3),
+                webhook: Webhooks { receivers: 1, events_each: 10_000, rounds: 3 },
+                webhooks: Webhooks { receivers: 50, events_each: 400, rounds: 3 },
+                postgres: 60_000,
+                gateway: 100_000,
+                latency_seconds: 15,
+                grants: Turns::new(300_000, 3),
+                datasets: 500,
+                depth: 751_200,
+                curves: 200_000,
+            },
+        };
+        sizes.depth = options.depth.unwrap_or(sizes.depth);
+        sizes
+    }
+
+    /// Records of the view that the ways out deliver.
+    fn view(&self) -> u64 {
+        let of = |webhooks: Webhooks| webhooks.events_each * 2;
+        of(self.webhook).max(of(self.webhooks)).max(self.postgres * 2) * u64::from(self.webhook.rounds + 1)
+    }
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct LatencyRow {
-    pub what: String,
-    pub rate_per_second: u32,
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-}
-
-/// Runs everything and prints the table. Blocking; starts its own broker in a temporary folder.
+/// Runs everything that is asked for and prints the table. Blocking; starts its own brokers in temporary folders.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(unknown) = options.only.iter().find(|name| !PARTS.contains(&name.as_str())) {
         anyhow::bail!("nothing is called {unknown}; there are {}", PARTS.join(", "));
     }
-    let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|name| name == part);
-    let turns = match options.quick {
-        true => Turns { records: 450_000, rounds: 3 },
-        false => Turns { records: 1_200_000, rounds: 3 },
+    let sizes = Sizes::of(options);
+    let mut report = Report::new(sizes.turns.records);
+    let wanted = |parts: &[&str]| {
+        let named = || parts.iter().any(|part| options.only.iter().any(|name| name == part));
+        if options.only.is_empty() { options.long_minutes.is_none() && options.curves.is_none() } else { named() }
     };
-    let cluster = cluster::Cluster::start()?;
-    let mut report = Report::new(turns.records);
-    eprintln!("loading {} licence records", turns.records);
-    cluster.load(turns.records)?;
-    if wanted("validator") || wanted("router") {
-        eprintln!("validator");
-        report.rows.extend(hops::validator(&cluster, turns)?);
+    if wanted(&["walker"]) {
+        eprintln!("walker");
+        report.figures.push(walker::walker()?);
     }
-    if wanted("router") {
-        eprintln!("router");
-        report.rows.extend(hops::router(&cluster, turns)?);
+    if wanted(&["validator", "router", "fanout", "postgres", "gateway", "latency"]) {
+        on_one_cluster(options, &sizes, &wanted, &mut report)?;
     }
-    if wanted("fanout") {
-        eprintln!("fanout");
-        if !(wanted("validator") || wanted("router")) {
-            delivery::fill(&cluster, 50_000)?;
-        }
-        report.rows.extend(delivery::webhook(&cluster, if options.quick { 3_000 } else { 10_000 })?);
+    if wanted(&["grants"]) {
+        eprintln!("grants");
+        report.figures.extend(grants::grants(sizes.grants)?);
     }
-    if wanted("latency") {
-        let seconds = if options.quick { 5 } else { 15 };
-        for rate in [1_000, 10_000] {
-            eprintln!("latency at {rate} events/s");
-            report.latency.extend(latency::run(&cluster, rate, seconds)?);
-        }
+    let program = || options.program.as_deref().context("this part runs services as processes and needs the program");
+    if wanted(&["width"]) {
+        eprintln!("width");
+        report.figures.extend(width::width(program()?, sizes.datasets)?);
     }
-    if let Some(directory) = &options.kafka_streams {
-        eprintln!("Kafka Streams");
-        let peers = peer::kafka_streams(&cluster, directory, turns.records)?;
-        for (what, peer) in ["validator", "router, three views"].into_iter().zip(&peers) {
-            let own = report.rows.iter().find(|row| row.what == what);
-            report.comparisons.extend(own.and_then(|own| peer::compare(own, peer)));
-        }
-        report.rows.extend(peers);
+    if wanted(&["depth"]) {
+        eprintln!("depth");
+        report.figures.extend(depth::depth(program()?, sizes.depth)?);
+    }
+    if let Some(minutes) = options.long_minutes {
+        eprintln!("long run of {minutes} minutes");
+        report.figures.extend(long::long(program()?, minutes)?);
+    }
+    if let Some(folder) = &options.curves {
+        eprintln!("curves");
+        report.curves = curves::draw(folder, sizes.curves)?;
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         println!("{report}");
+    }
+    Ok(())
+}
+
+fn on_one_cluster(
+    options: &Options,
+    sizes: &Sizes,
+    wanted: &dyn Fn(&[&str]) -> bool,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let cluster = Cluster::start()?;
+    let hops = wanted(&["validator", "router"]);
+    let ways_out = wanted(&["fanout", "postgres"]);
+    let records = if hops || options.kafka_streams.is_some() { sizes.turns.records } else { sizes.view() * 11 / 10 };
+    if hops || ways_out || options.kafka_streams.is_some() {
+        eprintln!("loading {records} licence records");
+        cluster.load(records)?;
+    }
+    if hops {
+        eprintln!("validator");
+        report.rows.extend(hops::validator(&cluster, sizes.turns)?);
+    }
+    if wanted(&["router"]) {
+        eprintln!("router");
+        report.rows.extend(hops::router(&cluster, sizes.turns)?);
+    }
+    if ways_out && !hops {
+        delivery::fill(&cluster, sizes.view())?;
+    }
+    if wanted(&["fanout"]) {
+        eprintln!("fanout");
+        report.rows.extend(delivery::webhooks(&cluster, sizes.webhook)?);
+        report.rows.extend(delivery::webhooks(&cluster, sizes.webhooks)?);
+    }
+    if wanted(&["postgres"]) {
+        eprintln!("postgres");
+        report.rows.extend(database::postgres(&cluster, sizes.postgres, sizes.webhook.rounds)?);
+    }
+    if wanted(&["gateway"]) {
+        eprintln!("gateway");
+        report.rows.extend(gateway::gateway(&cluster, sizes.gateway, sizes.turns.rounds)?);
+    }
+    if wanted(&["latency"]) {
+        for rate in [1_000, 10_000] {
+            eprintln!("latency at {rate} events/s");
+            report.latency.extend(latency::run(&cluster, rate, sizes.latency_seconds)?);
+        }
+    }
+    if let Some(directory) = &options.kafka_streams {
+        eprintln!("Kafka Streams");
+        let peers = peer::kafka_streams(&cluster, directory, sizes.turns.records)?;
+        for (what, peer) in ["validator", "router, three views"].into_iter().zip(&peers) {
+            let own = report.rows.iter().find(|row| row.what == what);
+            report.comparisons.extend(own.and_then(|own| peer::compare(own, peer)));
+        }
+        report.rows.extend(peers);
     }
     Ok(())
 }

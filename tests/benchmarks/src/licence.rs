@@ -31,6 +31,8 @@ pub struct Generator {
     schema_id: u32,
     entities: u64,
     made: u64,
+    /// The conditions of the licence, where it has any.
+    padding: String,
 }
 
 const STATUSES: [(u32, u8); 6] = [(0, 5), (1, 60), (2, 20), (3, 5), (4, 5), (5, 5)];
@@ -38,12 +40,17 @@ const USCC_ALPHABET: &[u8] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
 
 impl Generator {
     pub fn new(seed: u64, schema_id: u32, entities: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), schema_id, entities, made: 0 }
+        Self { random: fastrand::Rng::with_seed(seed), schema_id, entities, made: 0, padding: String::new() }
     }
 
     /// Entities and sequences that begin after `first`.
     pub fn from(schema_id: u32, first: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(first), schema_id, entities: u64::MAX, made: first }
+        Self { made: first, ..Self::new(first, schema_id, u64::MAX) }
+    }
+
+    /// The same with so many bytes of conditions in each.
+    pub fn padded(self, bytes: usize) -> Self {
+        Self { padding: "No operation between 01:00 and 05:00. ".chars().cycle().take(bytes).collect(), ..self }
     }
 
     /// The next record. Each hundredth is bad, so that a count needs no chance.
@@ -102,7 +109,7 @@ impl Generator {
         out.push(2);
         out.extend_from_slice(&self.random.f64().to_le_bytes());
         out.push(1);
-        out.push(0);
+        optional(&mut out, (!self.padding.is_empty()).then_some(&self.padding));
         long(&mut out, 1_760_000_000_000_000 + self.made as i64);
         text(&mut out, "licensing-core-3");
         if defect == Defect::CutOff {

@@ -37,13 +37,22 @@ pub struct Cost {
 pub struct Stretch {
     pub events: u64,
     pub cost: Cost,
-    /// Events in the second behind the first commit.
-    pub first_second: u64,
+    /// Events in the second behind the first commit, where that was looked at.
+    pub first_second: Option<u64>,
     /// Of the process while it ran.
     pub peak_memory_mib: u64,
 }
 
 impl Stretch {
+    /// What the work cost that returns how many events it did.
+    pub fn of(work: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Result<Self> {
+        forget_peak_memory();
+        let watch = Stopwatch::start()?;
+        let events = work()?;
+        let cost = watch.stop()?;
+        Ok(Self { events, cost, first_second: None, peak_memory_mib: peak_memory_mib() })
+    }
+
     pub fn events_per_second(&self) -> f64 {
         self.events as f64 / self.cost.wall.as_secs_f64()
     }
@@ -73,7 +82,7 @@ pub fn watch(count: &dyn Fn() -> anyhow::Result<u64>, from: u64, to: u64) -> any
                 Some((at, stopwatch)) if now >= to => {
                     let cost = stopwatch.stop()?;
                     // Where all of it took less than a second, that is what the second had.
-                    let first_second = first_second.unwrap_or(now);
+                    let first_second = Some(first_second.unwrap_or(now));
                     return Ok(Stretch { events: now - at, cost, first_second, peak_memory_mib: peak_memory_mib() });
                 }
                 _ => {}

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 use freshet_catalog_model::TopicSpec;
 use freshet_kafka::admin;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Row;
 use crate::cluster::Cluster;
@@ -20,7 +20,7 @@ use crate::cluster::Cluster;
 const TOPICS: &[&str] = &["reject.dept", "view.counter", "view.tax", "view.revoked"];
 
 /// How we stand to the peer at the same work.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Comparison {
     pub what: String,
     /// Ours ÷ the peer's.

@@ -1,24 +1,65 @@
-//! The table.
+//! What was measured, and its table.
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::figure::Figure;
 use crate::peer::Comparison;
-use crate::{LatencyRow, Row};
+use crate::svg::Curve;
 
-#[derive(Debug, Clone, Serialize)]
+/// One measured thing beside its limit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Row {
+    pub what: String,
+    pub events: u64,
+    /// The middle round's, as all that follows where there were several.
+    pub events_per_second: f64,
+    pub cpu_us_per_event: f64,
+    /// Events per second ÷ those of the limit in the same round.
+    pub ratio: Option<f64>,
+    /// CPU per event ÷ that of the limit in the same round.
+    pub cpu_ratio: Option<f64>,
+    /// Least and greatest `ratio` of the rounds.
+    pub spread: Option<(f64, f64)>,
+    pub cpu_spread: Option<(f64, f64)>,
+    /// Of the process while this ran, the measuring's own among it.
+    pub peak_memory_mib: Option<u64>,
+    /// Events in the first second after a cold start ÷ events in a second later on.
+    pub first_second: Option<f64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LatencyRow {
+    pub what: String,
+    pub rate_per_second: u32,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     pub machine: String,
+    /// Of the rows of validator and router.
     pub records: u64,
     pub rows: Vec<Row>,
     pub comparisons: Vec<Comparison>,
+    pub figures: Vec<Figure>,
     pub latency: Vec<LatencyRow>,
+    pub curves: Vec<Curve>,
 }
 
 impl Report {
     pub fn new(records: u64) -> Self {
-        Self { machine: machine(), records, rows: Vec::new(), comparisons: Vec::new(), latency: Vec::new() }
+        Self {
+            machine: machine(),
+            records,
+            rows: Vec::new(),
+            comparisons: Vec::new(),
+            figures: Vec::new(),
+            latency: Vec::new(),
+            curves: Vec::new(),
+        }
     }
 }
 
@@ -33,8 +74,45 @@ fn machine() -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} licence records, one broker on the same machine ({})\n", self.records, self.machine)?;
-        writeln!(f, "| What | events/s | CPU µs an event | events/s ÷ limit | CPU ÷ limit | peak MiB |")?;
+        writeln!(
+            f,
+            "{} licence records, one broker on the same machine ({})",
+            grouped(self.records as f64),
+            self.machine
+        )?;
+        self.table_of_rows(f)?;
+        for Comparison { what, events_per_second, cpu_per_event, peak_memory } in &self.comparisons {
+            writeln!(
+                f,
+                "\n{what}: events/s {events_per_second:.2}, CPU an event {cpu_per_event:.2}, memory {peak_memory:.2}"
+            )?;
+        }
+        if !self.latency.is_empty() {
+            writeln!(f, "\n| Latency, publish → read_committed subscriber | events/s | p50 ms | p99 ms |")?;
+            writeln!(f, "|---|---|---|---|")?;
+        }
+        for row in &self.latency {
+            writeln!(f, "| {} | {} | {:.0} | {:.0} |", row.what, row.rate_per_second, row.p50_ms, row.p99_ms)?;
+        }
+        if !self.figures.is_empty() {
+            writeln!(f, "\n| What | measured | goal |\n|---|---|---|")?;
+        }
+        for figure in &self.figures {
+            writeln!(f, "{figure}")?;
+        }
+        for curve in &self.curves {
+            writeln!(f, "\n{curve}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    fn table_of_rows(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\n| What | events/s | CPU µs an event | events/s ÷ limit | CPU ÷ limit | peak MiB |")?;
         writeln!(f, "|---|---|---|---|---|---|")?;
         for row in &self.rows {
             writeln!(
@@ -56,20 +134,6 @@ impl fmt::Display for Report {
                     row.what
                 )?;
             }
-        }
-        for Comparison { what, events_per_second, cpu_per_event, peak_memory } in &self.comparisons {
-            writeln!(
-                f,
-                "\n{what}: events/s {events_per_second:.2}, CPU an event {cpu_per_event:.2}, memory {peak_memory:.2}"
-            )?;
-        }
-        if self.latency.is_empty() {
-            return Ok(());
-        }
-        writeln!(f, "\n| Latency, publish → read_committed subscriber | events/s | p50 ms | p99 ms |")?;
-        writeln!(f, "|---|---|---|---|")?;
-        for row in &self.latency {
-            writeln!(f, "| {} | {} | {:.0} | {:.0} |", row.what, row.rate_per_second, row.p50_ms, row.p99_ms)?;
         }
         Ok(())
     }
