@@ -2,6 +2,7 @@
 //! (`application/cloudevents+json`), the same for a webhook's body, a pull response and a server-sent event.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -132,8 +133,13 @@ pub fn delivery_id(view: &str, record: &OwnedRecord) -> String {
         hash.update(part);
     }
     let digest = hash.finalize();
-    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("msg_{hex}")
+    let mut id = String::with_capacity("msg_".len() + 32);
+    id.push_str("msg_");
+    for byte in &digest[..16] {
+        // Writing to a text cannot fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
 }
 
 #[cfg(test)]

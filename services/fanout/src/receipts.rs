@@ -132,11 +132,11 @@ impl Receipts {
                     (ReceiptOutcome::Delivered, Vec::new()),
                     (ReceiptOutcome::Unconfirmed, Vec::new()),
                 ];
-                for note in round {
-                    for (_, list) in by_outcome.iter_mut().filter(|(outcome, _)| *outcome == note.outcome) {
-                        list.push(note.delivered.clone());
+                for Note { delivered, outcome, written } in round {
+                    if let Some((_, list)) = by_outcome.iter_mut().find(|(of, _)| *of == outcome) {
+                        list.push(delivered);
                     }
-                    confirmations.extend(note.written);
+                    confirmations.extend(written);
                 }
                 let written = by_outcome
                     .into_iter()

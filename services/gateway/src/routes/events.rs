@@ -214,7 +214,10 @@ fn not_json(error: &serde_json::Error) -> Problem {
 }
 
 fn batch(body: &Bytes, config: &Config) -> Result<Vec<Sending>, Problem> {
-    if !text_of(body)?.starts_with('[') {
+    // An array is read once, here below, not once more to see whether it is one.
+    let begins = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begins != Some(&b'[') {
+        text_of(body)?;
         return Err(Problem::new(Kind::Malformed, "the body is not a JSON array, which a batch is"));
     }
     let most = config.max_batch_events;
