@@ -65,8 +65,7 @@ impl Cluster {
             _broker: broker,
         };
         cluster.change(files)?;
-        let dataset = cluster.catalog.datasets.get("licence").context("no dataset licence")?;
-        cluster.schema_id = dataset.latest_schema_id().context("the licence dataset has no schema")?;
+        cluster.schema_id = cluster.schema_of("licence")?;
         let topics = freshet_catalog_model::topic::topics_of(&cluster.catalog);
         cluster.input = topics.into_iter().find(|topic| topic.name == INPUT).context("no topic for publishers")?;
         let limits: Vec<TopicSpec> = LIMIT_TOPICS.iter().map(|name| cluster.topic_like_the_input(name)).collect();
@@ -124,6 +123,12 @@ impl Cluster {
     /// A topic with the partitions and settings of the one that departments publish to.
     pub fn topic_like_the_input(&self, name: &str) -> TopicSpec {
         TopicSpec { name: name.to_owned(), ..self.input.clone() }
+    }
+
+    /// The schema that a dataset's new events are of.
+    pub fn schema_of(&self, dataset: &str) -> anyhow::Result<u32> {
+        let dataset = self.catalog.datasets.get(dataset).with_context(|| format!("no dataset {dataset}"))?;
+        dataset.latest_schema_id().with_context(|| format!("dataset {} has no schema", dataset.id))
     }
 
     pub fn view_of(&self, grant: &str) -> anyhow::Result<String> {

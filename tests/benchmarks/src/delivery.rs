@@ -18,6 +18,11 @@ use crate::turns::in_turns;
 /// Has the views filled with so many records at least, where neither the validator nor the router was measured before.
 pub fn fill(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
     validate(cluster, records + records / 50)?;
+    route(cluster, records)
+}
+
+/// Has the router work off so many records at least.
+pub fn route(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
     let router = cluster.start_service(|connection, context| {
         freshet_router::run(freshet_router::Config::default(), connection, context)
     });
@@ -79,10 +84,13 @@ pub fn webhooks(cluster: &Cluster, webhooks: Webhooks) -> anyhow::Result<Vec<Row
         receiver.forget();
         stretch
     };
+    // Made before, as ours are: a client reads the system's trusted certificates.
+    let client_of = |url: &String| anyhow::Ok((reqwest::Client::builder().no_proxy().build()?, url.clone()));
+    let clients = receiver.urls.iter().map(client_of).collect::<anyhow::Result<Vec<_>>>()?;
     let limit = || {
         let count = events_each * 2;
         Stretch::of(|| {
-            cluster.runtime.block_on(post_all(&receiver.urls, receiver.last_body(), count, concurrency))?;
+            cluster.runtime.block_on(post_all(&clients, receiver.last_body(), count, concurrency))?;
             Ok(count * receivers as u64)
         })
     };
@@ -106,14 +114,17 @@ pub fn private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
 }
 
-/// So many to each of the URLs, at all of them at once, so many at a time to each.
-async fn post_all(urls: &[String], body: Bytes, count: u64, concurrency: usize) -> anyhow::Result<()> {
-    let to_one = |url: &String| {
-        let (url, body) = (url.clone(), body.clone());
-        // As a subscriber of ours has one: connections of its own.
-        let client = reqwest::Client::builder().no_proxy().build();
+/// So many to each of the URLs, at all of them at once, so many at a time to each. Each has a client of its own, with its own
+/// connections, as each subscriber of ours has.
+async fn post_all(
+    receivers: &[(reqwest::Client, String)],
+    body: Bytes,
+    count: u64,
+    concurrency: usize,
+) -> anyhow::Result<()> {
+    let to_one = |(client, url): &(reqwest::Client, String)| {
+        let (client, url, body) = (client.clone(), url.clone(), body.clone());
         tokio::spawn(async move {
-            let client = client?;
             let posts = futures::stream::iter(0..count).map(|_| {
                 let request =
                     client.post(&url).header("content-type", "application/cloudevents+json").body(body.clone());
@@ -126,7 +137,7 @@ async fn post_all(urls: &[String], body: Bytes, count: u64, concurrency: usize) 
             anyhow::Ok(())
         })
     };
-    let tasks: Vec<_> = urls.iter().map(to_one).collect();
+    let tasks: Vec<_> = receivers.iter().map(to_one).collect();
     for task in tasks {
         task.await??;
     }

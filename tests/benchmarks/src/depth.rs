@@ -76,7 +76,6 @@ fn copied(
 ) -> anyhow::Result<Duration> {
     let started = Instant::now();
     let output = CopyTo { topic: topic.to_owned(), value_bytes, one_of: 1 };
-    // One turn without a warm-up and without a rest.
     pass_through(cluster, input, &[output], Turns::whole(records))?;
     Ok(started.elapsed())
 }

@@ -37,9 +37,9 @@ pub fn grants(turns: Turns) -> anyhow::Result<Vec<Figure>> {
     };
     let (few, many) = (with(DISTINCT), with(MANY));
     let mut cluster = Cluster::with(&few)?;
-    // Half of the records for each of the two.
-    let records = turns.records * 2;
-    cluster.load(records * 11 / 10)?;
+    // Half of the records for each of the two; and a turn that ends has a batch or two more under way.
+    let records = 2 * (turns.records + u64::from(turns.rounds) * 20_000);
+    cluster.load(records)?;
     validate(&cluster, records)?;
     let mut pairs = Vec::new();
     for round in 1..=turns.rounds {

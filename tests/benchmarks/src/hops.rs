@@ -19,7 +19,7 @@ use crate::turns::in_turns;
 pub struct Turns {
     pub records: u64,
     pub rounds: u32,
-    /// Also what warms up is counted, and all of it is worked off.
+    /// All of it is worked off: one turn, behind which nothing is left for another.
     pub whole: bool,
 }
 
@@ -36,7 +36,7 @@ impl Turns {
     /// batches that are under way when the measuring ends.
     pub fn bounds(self) -> (u64, u64) {
         if self.whole {
-            return (1, self.records);
+            return (self.records / 4, self.records);
         }
         let turn = self.records / u64::from(self.rounds);
         (turn / 4, turn - turn / 10)

@@ -51,14 +51,21 @@ impl Process {
     /// Waits until `/ready` says so; returns how long after the start that was.
     pub fn wait_until_ready(&mut self, limit: Duration) -> anyhow::Result<Duration> {
         loop {
-            // Its port is not bound in the first moments.
-            if self.ask("/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            // Its port is not bound in the first moments, and then it waits for nothing until the service has begun.
+            if self.ask("/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) && self.holds_its_partitions()
+            {
                 return Ok(self.started.elapsed());
             }
             self.must_run()?;
             ensure!(self.started.elapsed() < limit, "{} is not ready after {} s", self.role, limit.as_secs());
             std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    /// Of roles that have none: true.
+    fn holds_its_partitions(&self) -> bool {
+        let is_hop = matches!(self.role, "validator" | "router");
+        !is_hop || self.count(&format!("freshet_{}_assigned", self.role)).is_ok_and(|holds| holds == 1)
     }
 
     /// The sum of a counter or gauge over its labels.
