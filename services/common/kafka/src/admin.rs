@@ -284,8 +284,8 @@ impl Offsets {
     }
 
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
-    pub fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
-        topic_id(&self.client, topic, TIMEOUT).map_err(Error::kafka("read a topic's id"))
+    pub fn topic_id(&self, topic: &str, timeout: Duration) -> Result<Option<TopicId>, Error> {
+        topic_id(&self.client, topic, timeout).map_err(Error::kafka("read a topic's id"))
     }
 
     /// The number of partitions, or `None` where the topic does not exist. Kafka tells who may not look at it nothing

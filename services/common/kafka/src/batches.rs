@@ -139,6 +139,6 @@ impl BatchReader {
 
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
     pub fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
-        self.offsets.topic_id(topic)
+        self.offsets.topic_id(topic, crate::admin::TIMEOUT)
     }
 }

@@ -18,6 +18,8 @@ use crate::reader::Reader;
 use crate::{Connection, Error, TopicId, settings};
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the topic's id is waited for.
+const ID_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the topic's end is looked at. A revoked grant must act within 5 s (P9).
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a snapshot is in force after its topic was last seen to be at its end. Whoever cannot read the catalogue may
@@ -218,7 +220,8 @@ impl Follower {
 /// How far the topic was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Position {
-    topic: TopicId,
+    /// None where the cluster did not say it at the first read, as the client's mock of one does not.
+    topic: Option<TopicId>,
     next: i64,
 }
 
@@ -230,9 +233,17 @@ fn advance(reader: &mut Reader, dated: &mut Dated, from: Option<Position>) -> Re
     {
         return Ok(Some(from));
     }
+    if from.is_none() && reader.partition_count(topics::CATALOG)?.is_none() {
+        return Ok(None);
+    }
     // What changes is looked at twice: offsets of a topic that was made anew would be read as if they were more of the old.
-    let Some(topic) = reader.topic_id(topics::CATALOG)? else { return Ok(None) };
-    if from.is_some_and(|from| from.topic != topic) {
+    let topic = match (from.map(|from| from.topic), reader.topic_id(topics::CATALOG, ID_TIMEOUT)) {
+        (_, Ok(Some(topic))) => Some(topic),
+        (Some(Some(_)), Ok(None)) => return Ok(None),
+        (Some(Some(_)), Err(error)) => return Err(error.into()),
+        (None | Some(None), _) => None,
+    };
+    if from.is_some_and(|from| from.topic.is_some() && from.topic != topic) {
         let reason = "its topic was made anew (was the cluster lost?); a start reads the new one";
         return Err(Fault::fatal("follow the catalogue", reason));
     }

@@ -60,8 +60,8 @@ impl Reader {
     }
 
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
-    pub fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
-        self.offsets.topic_id(topic)
+    pub fn topic_id(&self, topic: &str, timeout: Duration) -> Result<Option<TopicId>, Error> {
+        self.offsets.topic_id(topic, timeout)
     }
 
     /// Waits until every transaction that began before `target` is decided, i.e. the last stable offset has reached it.
