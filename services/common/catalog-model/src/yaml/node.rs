@@ -55,7 +55,9 @@ impl Document {
         let mut builder = Builder { file, text, stack: Vec::new(), root: None, found };
         for event in Parser::new_from_str(text) {
             match event {
-                Ok((event, span)) => builder.take(event, span.start, span.end)?,
+                Ok((event, span)) => builder
+                    .take(event, span.start, span.end)
+                    .map_err(|found| Diagnostic { place: within(text, found.place), ..found })?,
                 Err(error) => {
                     let place = within(text, place(file, error.marker()));
                     return Err(syntax::explain(text, error.info(), place));
