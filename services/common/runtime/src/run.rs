@@ -1,13 +1,14 @@
 //! From the first signal to the exit code: services are asked to stop, get a limit to finish in, and whoever does not
 //! keep it is named.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::CancellationToken;
+use crate::{CancellationToken, Readiness};
 
 /// How long services may take to finish, where the setting says nothing: less than Kubernetes' 30 s until SIGKILL.
 pub const STOP_LIMIT: Duration = Duration::from_secs(25);
@@ -21,6 +22,7 @@ pub const EXIT_HUNG: i32 = 4;
 pub struct Services {
     tasks: JoinSet<(String, Result<(), String>)>,
     running: Vec<String>,
+    readiness: Readiness,
 }
 
 /// How it ended.
@@ -70,11 +72,12 @@ impl std::fmt::Display for Ending {
 }
 
 impl Services {
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(readiness: Readiness) -> Self {
+        Self { readiness, ..Self::default() }
     }
 
-    /// Starts one. It must end soon after `stop` is cancelled, and not before.
+    /// Starts one. It must end soon after `stop` is cancelled, and not before. Nothing is ready until it has said what it
+    /// waits for, which it does before it first waits.
     pub fn start<E: std::fmt::Display>(
         &mut self,
         name: impl Into<String>,
@@ -82,7 +85,16 @@ impl Services {
     ) {
         let name = name.into();
         self.running.push(name.clone());
-        self.tasks.spawn(async move { (name, service.await.map_err(|error| error.to_string())) });
+        let mut starting = Some(self.readiness.wait_for(format!("{name}: start")));
+        self.tasks.spawn(async move {
+            let mut service = pin!(service);
+            let result = poll_fn(|context| {
+                let polled = service.as_mut().poll(context);
+                starting = None;
+                polled
+            });
+            (name, result.await.map_err(|error| error.to_string()))
+        });
     }
 
     /// Waits until `stop` is cancelled or a service ends by itself (which stops the others), then up to `limit` for the
@@ -185,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn a_stop_as_asked_is_no_error() {
         let stop = CancellationToken::new();
-        let mut services = Services::new();
+        let mut services = Services::new(Readiness::default());
         services.start("router", until(stop.clone()));
         stop.cancel();
         let ending = services.finish(&stop, STOP_LIMIT).await;
@@ -193,9 +205,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_ready_before_it_has_said_what_it_waits_for() {
+        let (stop, readiness) = (CancellationToken::new(), Readiness::default());
+        let mut services = Services::new(readiness.clone());
+        let (waits, end) = (readiness.clone(), stop.clone());
+        services.start("router", async move {
+            let _catalogue = waits.wait_for("catalogue");
+            until(end).await
+        });
+        assert_eq!(readiness.waiting_for(), ["router: start"]);
+        tokio::task::yield_now().await;
+        assert_eq!(readiness.waiting_for(), ["catalogue"]);
+        stop.cancel();
+        services.finish(&stop, STOP_LIMIT).await;
+    }
+
+    #[tokio::test]
     async fn one_failure_stops_the_others_and_is_named() {
         let stop = CancellationToken::new();
-        let mut services = Services::new();
+        let mut services = Services::new(Readiness::default());
         services.start("router", until(stop.clone()));
         services.start("validator", async { Err("fenced") });
         let ending = services.finish(&stop, STOP_LIMIT).await;
@@ -207,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn ending_unasked_is_a_failure() {
         let stop = CancellationToken::new();
-        let mut services = Services::new();
+        let mut services = Services::new(Readiness::default());
         services.start("observer", async { Ok::<_, Infallible>(()) });
         let ending = services.finish(&stop, STOP_LIMIT).await;
         assert_eq!(ending.to_string(), "observer: ended without being asked to");
@@ -216,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_a_failure() {
         let stop = CancellationToken::new();
-        let mut services = Services::new();
+        let mut services = Services::new(Readiness::default());
         services.start("observer", async {
             let nothing: Option<()> = None;
             nothing.map(Ok::<_, Infallible>).unwrap()
@@ -227,7 +255,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_hangs_is_named() {
         let stop = CancellationToken::new();
-        let mut services = Services::new();
+        let mut services = Services::new(Readiness::default());
         services.start("router", until(stop.clone()));
         services.start("fanout", std::future::pending::<Result<(), Infallible>>());
         stop.cancel();

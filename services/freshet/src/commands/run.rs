@@ -30,11 +30,10 @@ async fn serve(role: Role, settings: &Settings) -> anyhow::Result<Exit> {
     let context = Context::new();
     stop_on_signal(context.stop.clone()).context("listening for signals")?;
     let listener = admin::bind(settings.admin.listen).await?;
+    let mut services = Services::new(context.readiness.clone());
+    roles::start(role, settings, &context, &mut services);
     let stop_serving = CancellationToken::new();
     let probes = tokio::spawn(admin::serve(listener, context.clone(), stop_serving.clone()));
-
-    let mut services = Services::new();
-    roles::start(role, settings, &context, &mut services);
     tracing::info!(role = role.name(), admin = %settings.admin.listen, "started");
     let ending = services.finish(&context.stop, Duration::from_secs(settings.admin.stop_limit_seconds)).await;
 

@@ -114,12 +114,12 @@ async fn serve(
 
     let context = Context { stop: stop.clone(), ..Context::new() };
     let listener = admin::bind(settings.admin.listen).await?;
-    let stop_serving = CancellationToken::new();
-    let probes = tokio::spawn(admin::serve(listener, context.clone(), stop_serving.clone()));
-    let mut services = Services::new();
+    let mut services = Services::new(context.readiness.clone());
     for role in Role::ALL {
         roles::start(role, &settings, &context, &mut services);
     }
+    let stop_serving = CancellationToken::new();
+    let probes = tokio::spawn(admin::serve(listener, context.clone(), stop_serving.clone()));
     let limit = Duration::from_secs(settings.admin.stop_limit_seconds);
     let finish = tokio::spawn({
         let stop = stop.clone();
