@@ -125,13 +125,12 @@ fn place(file: &str, marker: &Marker) -> Place {
 
 /// Behind a last line without an end the parser counts one more, which no editor shows: then the end of the last.
 fn within(text: &str, place: Place) -> Place {
-    let lines = || text.split('\n');
-    match lines().last() {
-        Some(last) if place.line > lines().count() => {
-            Place { line: lines().count(), column: last.chars().count() + 1, ..place }
-        }
-        _ => place,
+    let lines = text.split('\n').count();
+    if place.line <= lines {
+        return place;
     }
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    Place { line: lines, column: last.chars().count() + 1, ..place }
 }
 
 enum Open {
