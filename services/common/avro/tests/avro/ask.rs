@@ -33,7 +33,9 @@ pub fn agree(schema: &Schema, bytes: &[u8], ours: bool, walk: &Walk) -> Result<O
         (true, Answer::Taken { left, .. }) => Err(format!("the plan takes {left} bytes that apache-avro leaves")),
         (false, Answer::Refused(_)) => Ok(None),
         (false, Answer::Taken { left, .. }) => {
-            match walk.violations().iter().find(|violation| why_stricter(&Case { violation, left }).is_none()) {
+            // The last line of a full list says only that it is full.
+            let mut faults = walk.violations().iter().take(freshet_core::MAX_VIOLATIONS);
+            match faults.find(|violation| why_stricter(&Case { violation, left }).is_none()) {
                 Some(violation) => Err(format!("only the plan refuses: {violation:?}")),
                 None => Ok(None),
             }
