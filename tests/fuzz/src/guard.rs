@@ -75,7 +75,7 @@ fn watch(guard: &Arc<Guard>) {
     while Arc::strong_count(guard) > 1 {
         std::thread::sleep(TICK);
         let run = guard.run.load(Ordering::Relaxed);
-        if run % 2 == 0 || run != seen.0 {
+        if run.is_multiple_of(2) || run != seen.0 {
             seen = (run, Instant::now(), guard.cpu());
             continue;
         }

@@ -52,14 +52,15 @@ impl Document {
     /// # Errors
     /// The first mistake of syntax: behind it the parser cannot go on.
     pub fn parse(file: &str, text: &str, found: &mut Vec<Diagnostic>) -> Result<Self, Diagnostic> {
-        let mut builder = Builder { file, text, stack: Vec::new(), root: None, found };
+        let end = end_of(text);
+        let mut builder = Builder { file, text, end, stack: Vec::new(), root: None, found };
         for event in Parser::new_from_str(text) {
             match event {
                 Ok((event, span)) => builder
                     .take(event, span.start, span.end)
-                    .map_err(|found| Diagnostic { place: within(text, found.place), ..found })?,
+                    .map_err(|found| Diagnostic { place: within(end, found.place), ..found })?,
                 Err(error) => {
-                    let place = within(text, place(file, error.marker()));
+                    let place = within(end, place(file, error.marker()));
                     return Err(syntax::explain(text, error.info(), place));
                 }
             }
@@ -123,14 +124,15 @@ fn place(file: &str, marker: &Marker) -> Place {
     Place { file: file.to_owned(), line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-/// Behind a last line without an end the parser counts one more, which no editor shows: then the end of the last.
-fn within(text: &str, place: Place) -> Place {
-    let lines = text.split('\n').count();
-    if place.line <= lines {
-        return place;
-    }
+/// Line and column behind the last sign.
+fn end_of(text: &str) -> (usize, usize) {
     let last = text.rsplit('\n').next().unwrap_or_default();
-    Place { line: lines, column: last.chars().count() + 1, ..place }
+    (text.split('\n').count(), last.chars().count() + 1)
+}
+
+/// Behind a last line without an end the parser counts one more, which no editor shows: then the end of the last.
+fn within(end: (usize, usize), place: Place) -> Place {
+    if place.line > end.0 { Place { line: end.0, column: end.1, ..place } } else { place }
 }
 
 enum Open {
@@ -141,6 +143,7 @@ enum Open {
 struct Builder<'a> {
     file: &'a str,
     text: &'a str,
+    end: (usize, usize),
     stack: Vec<Open>,
     root: Option<Node>,
     found: &'a mut Vec<Diagnostic>,
@@ -158,7 +161,8 @@ impl Builder<'_> {
             place.column = (0..before.len()).rfind(is_first).map_or(place.column, |at| at + 1);
             Err(Diagnostic::new(place, message, mend))
         };
-        let node = |kind| Node { line: start.line().max(1), column: start.col() + 1, kind };
+        let Place { line, column, .. } = within(self.end, place("", &start));
+        let node = |kind| Node { line, column, kind };
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) if self.root.is_some() => {
