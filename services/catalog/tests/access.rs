@@ -99,9 +99,11 @@ async fn departments_may_do_what_the_catalogue_says_and_nothing_else() {
     for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
         reaches(&cluster.connection("bus", right, mechanism, &ca)).expect("the right password");
     }
+    // Each writes the password's file anew, so all are made before any is read.
+    let mechanisms = [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512];
+    let attempts = mechanisms.map(|mechanism| (mechanism, cluster.connection("bus", wrong, mechanism, &ca)));
     std::thread::scope(|scope| {
-        for mechanism in [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512] {
-            let connection = cluster.connection("bus", wrong, mechanism, &ca);
+        for (mechanism, connection) in attempts {
             scope.spawn(move || {
                 let error = reaches(&connection).expect_err("a wrong password").to_string();
                 assert!(error.contains("Authentication failed"), "{mechanism:?}: {error}");

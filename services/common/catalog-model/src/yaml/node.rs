@@ -60,8 +60,8 @@ impl Document {
                     .take(event, span.start, span.end)
                     .map_err(|found| Diagnostic { place: within(end, found.place), ..found })?,
                 Err(error) => {
-                    let place = within(end, place(file, error.marker()));
-                    return Err(syntax::explain(text, error.info(), place));
+                    let found = syntax::explain(text, error.info(), place(file, error.marker()));
+                    return Err(Diagnostic { place: within(end, found.place), ..found });
                 }
             }
         }

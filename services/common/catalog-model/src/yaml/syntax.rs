@@ -23,7 +23,7 @@ pub fn explain(text: &str, info: &str, mut place: Place) -> Diagnostic {
     }
     if info.contains("simple key expect") {
         // The line before, which is no `key: value`, is what the parser could not use.
-        let before = lines[..place.line - 1].iter().rposition(|line| !line.trim().is_empty());
+        let before = lines[..(place.line - 1).min(lines.len())].iter().rposition(|line| !line.trim().is_empty());
         let line = before.unwrap_or(place.line - 1);
         place.line = line + 1;
         place.column = lines.get(line).map_or(1, |line| line.chars().take_while(|c| c.is_whitespace()).count() + 1);
