@@ -2,6 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use freshet_core::{Code, Violation};
+use freshet_runtime::http::problem_type;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -135,7 +136,7 @@ pub struct ViolationBody {
 impl Problem {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let body = ProblemBody {
-            kind: format!("urn:freshet:problem:{}", kind.as_str()),
+            kind: problem_type(kind.as_str()),
             title: kind.title(),
             status: kind.status().as_u16(),
             detail: detail.into(),

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use freshet_core::Receipt;
+use freshet_runtime::http::problem_type;
 use freshet_runtime::{Credentials, credentials::Token};
 use serde::{Deserialize, Serialize};
 
@@ -49,10 +50,16 @@ struct Lags {
 #[derive(Debug, Serialize)]
 struct Problem {
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: String,
     title: &'static str,
     status: u16,
     detail: String,
+}
+
+impl Problem {
+    fn new(kind: &str, title: &'static str, status: u16, detail: String) -> Self {
+        Self { kind: problem_type(kind), title, status, detail }
+    }
 }
 
 impl IntoResponse for Problem {
@@ -77,7 +84,7 @@ async fn trail(
     parameters: Result<Query<Parameters>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Answer>, Problem> {
     let operator = api.operator(&headers)?;
-    let bad = |detail| Problem { kind: "bad-request", title: "The request cannot be understood", status: 400, detail };
+    let bad = |detail| Problem::new("bad-request", "The request cannot be understood", 400, detail);
     let Query(parameters) = parameters.map_err(|rejection| bad(rejection.body_text()))?;
     if parameters.event.is_none() && parameters.grant.is_none() {
         return Err(bad("give `event` (the id of an event), `grant`, or both".to_owned()));
@@ -107,11 +114,9 @@ impl Api {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| Token(token.trim()));
         let operators = self.operators.as_ref();
-        token.and_then(|token| operators?.department_of(token)).ok_or_else(|| Problem {
-            kind: "unauthenticated",
-            title: "No known token",
-            status: 401,
-            detail: "send `Authorization: Bearer <token>` with a token of observer.operators_file".to_owned(),
+        token.and_then(|token| operators?.department_of(token)).ok_or_else(|| {
+            let detail = "send `Authorization: Bearer <token>` with a token of observer.operators_file".to_owned();
+            Problem::new("unauthenticated", "No known token", 401, detail)
         })
     }
 }

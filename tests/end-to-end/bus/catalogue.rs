@@ -134,13 +134,14 @@ impl Live {
         self.pull("tax", "tax", |events| events.iter().any(|event| event["id"] == id));
         let hops = eventually("receipts of the subscribers", Duration::from_secs(30), || {
             let hops = self.json(&["trace", id]).pop()?;
-            let notes: Vec<&str> = hops.as_array()?.iter().filter_map(|hop| hop["note"].as_str()).collect();
-            let all = ["tax by pull", "hook by webhook", "control by webhook"];
+            let notes: Vec<String> =
+                hops.as_array()?.iter().map(|hop| format!("{} {}", hop["hop"], hop["note"]).replace('"', "")).collect();
+            let all = ["released tax by pull", "delivered hook by webhook", "delivered control by webhook"];
             all.iter().all(|way| notes.iter().any(|note| note.starts_with(way))).then_some(hops)
         });
         let found: BTreeSet<&str> =
             hops.as_array().into_iter().flatten().filter_map(|hop| hop["hop"].as_str()).collect();
-        assert_eq!(found, BTreeSet::from(["published", "accepted", "routed", "delivered"]), "{hops}");
+        assert_eq!(found, BTreeSet::from(["published", "accepted", "routed", "released", "delivered"]), "{hops}");
         let text = self.bus.run(&["trace", id, "--dataset", "permit"]);
         assert!(text.contains("publish.permit/") && text.contains("dataset.permit/"), "{text}");
         assert_eq!(self.program(&["trace", "nobody"]).status.code(), Some(3), "an unknown event is a finding");

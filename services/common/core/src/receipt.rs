@@ -74,6 +74,16 @@ pub enum ReceiptOutcome {
     Released,
 }
 
+impl ReceiptOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Released => "released",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,6 +39,11 @@ const TOO_MANY: &[u8] =
 /// What hyper needs at least for a head.
 pub const MIN_HEAD_BYTES: usize = 8192;
 
+/// The `type` of a problem (RFC 9457 §3.1.1), the same for every service.
+pub fn problem_type(kind: &str) -> String {
+    format!("urn:freshet:problem:{kind}")
+}
+
 /// What a client may hold open, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problem details.
 
 use axum::response::{IntoResponse, Response};
+use freshet_runtime::http::problem_type;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,9 +9,9 @@ use utoipa::ToSchema;
 /// `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
-    /// A word for programs, as a relative reference.
+    /// `urn:freshet:problem:<kind>`.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: String,
     pub title: &'static str,
     pub status: u16,
     /// What was wrong here, and what to do.
@@ -61,7 +62,7 @@ impl Problem {
     }
 
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { kind, title, status: status.as_u16(), detail: detail.into() }
+        Self { kind: problem_type(kind), title, status: status.as_u16(), detail: detail.into() }
     }
 }
 

@@ -142,7 +142,7 @@ async fn another_views_cursor_is_refused() {
             .encode();
     let path = format!("/v1/grants/pulled/events?cursor={other}");
     let (status, problem) = ask(&app, "GET", &path, Some("token-of-tax")).await;
-    assert_eq!((status.as_u16(), &problem["type"]), (400, &"bad-cursor".into()));
+    assert_eq!((status.as_u16(), &problem["type"]), (400, &"urn:freshet:problem:bad-cursor".into()));
     let wide =
         cursor::Cursor { view: "permits.0123456789ab".to_owned(), since: now(), topic: None, next: [(7, 3)].into() }
             .encode();
@@ -164,7 +164,7 @@ async fn a_cursor_that_is_older_than_the_removals_is_gone_and_says_how_to_begin_
         cursor::Cursor { view: "permits.0123456789ab".to_owned(), since, topic: None, next: [(0, 3)].into() }.encode();
     let path = format!("/v1/grants/pulled/events?cursor={old}");
     let (status, problem) = ask(&app, "GET", &path, Some("token-of-tax")).await;
-    assert_eq!((status.as_u16(), &problem["type"]), (410, &"cursor-too-old".into()));
+    assert_eq!((status.as_u16(), &problem["type"]), (410, &"urn:freshet:problem:cursor-too-old".into()));
     let detail = problem["detail"].as_str().expect("a sentence");
     assert!(detail.contains(&format!("kept for {kept} h")) && detail.contains("without a cursor"), "{detail}");
 }

@@ -1,7 +1,9 @@
 //! `freshet rejects list|show|resend`: what stands in the reject topics.
 
+use std::collections::VecDeque;
+
 use anyhow::{Context as _, bail};
-use freshet_core::{InRecord, Rejection, Replay, ReplayRange, headers, topics};
+use freshet_core::{InRecord, Rejection, Replay, ReplayRange, headers, text, topics};
 use freshet_kafka::publisher::Publisher;
 use freshet_kafka::reader::Reader;
 use freshet_kafka::{Connection, Record, admin};
@@ -25,6 +27,9 @@ pub fn run(globals: &Globals, arguments: &RejectsArguments) -> anyhow::Result<Ex
         RejectsAction::Resend { places } => resend(globals, &connection, places),
     }
 }
+
+/// Characters of a header that are shown on a terminal; `--output json` has all of them.
+const SHOWN: usize = 500;
 
 /// One rejection, owned.
 struct Found {
@@ -102,20 +107,28 @@ fn list(
         None => topic.starts_with("reject."),
     };
     let mut reader = Reader::new(connection)?;
-    let mut all = Vec::new();
+    // Of each partition no more than will be shown, so that a topic of millions needs no memory of millions.
+    let (mut all, mut seen) = (Vec::new(), 0usize);
     for (topic, partitions) in admin::topics(connection)?.into_iter().filter(|(topic, _)| wanted(topic)) {
         for partition in 0..partitions {
+            let mut newest = VecDeque::new();
             reader.replay(&topic, partition, ReplayRange::default(), &mut |record| {
                 if dataset.is_none() || record.header_str(headers::REJECTED_DATASET) == dataset {
-                    all.push(Found::of(record));
+                    seen += 1;
+                    newest.push_back(Found::of(record));
+                    if newest.len() > limit {
+                        newest.pop_front();
+                    }
                 }
                 Ok(())
             })?;
+            all.extend(newest);
         }
     }
     all.sort_by_key(|found| found.timestamp_ms);
-    let skipped = all.len().saturating_sub(limit);
-    for found in &all[skipped..] {
+    let shown = all.split_off(all.len().saturating_sub(limit));
+    let skipped = seen - shown.len();
+    for found in &shown {
         match globals.output {
             OutputForm::Json => println!("{}", found.json()),
             OutputForm::Text => println!("{}", line(found)),
@@ -130,7 +143,8 @@ fn list(
 /// `reject.purchasing/2/17  contract_award awards.jsonl line 812, field award_amount: "…" is not an amount (+1 more)`
 fn line(found: &Found) -> String {
     let dataset = found.header(headers::REJECTED_DATASET).unwrap_or_else(|| "?".to_owned());
-    let what = found.header(headers::REJECTED_LINE).or_else(|| found.header(headers::ID)).unwrap_or_default();
+    let what = found.header(headers::REJECTED_LINE).or_else(|| found.header(headers::ID));
+    let what = what.map_or_else(|| "without an id".to_owned(), |what| text::shown(what, SHOWN));
     let violations = found.rejection().violations;
     let first = violations.first().map_or_else(|| "no reason given".to_owned(), ToString::to_string);
     let more = if violations.len() > 1 { format!(" (+{} more)", violations.len() - 1) } else { String::new() };
@@ -157,9 +171,14 @@ fn show(globals: &Globals, found: &Found) -> anyhow::Result<Exit> {
     }
     println!("headers");
     for (name, value) in found.headers.iter().filter(|(name, _)| name != headers::VIOLATIONS) {
-        println!("  {name}: {}", String::from_utf8_lossy(value));
+        println!(
+            "  {}: {}",
+            text::shown(name.clone(), SHOWN),
+            text::shown(String::from_utf8_lossy(value).into_owned(), SHOWN)
+        );
     }
-    println!("value\n  {}", value.unwrap_or_else(|| "none (a delete)".to_owned()));
+    let value = value.map_or_else(|| "none (a delete)".to_owned(), |value| text::shown(value, usize::MAX));
+    println!("value\n  {value}");
     Ok(Exit::Done)
 }
 

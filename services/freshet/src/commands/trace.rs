@@ -94,7 +94,7 @@ fn receipts(
                 .iter()
                 .any(|(view, partition, offset)| receipt.view == *view && receipt.covers(*partition, *offset))
             {
-                let mut hop = Hop::of("delivered", record);
+                let mut hop = Hop::of(receipt.outcome.as_str(), record);
                 hop.at = Some(receipt.at.clone());
                 hop.note = Some(format!("{} by {}, grant {}", receipt.subscriber, receipt.way.as_str(), receipt.grant));
                 hops.push(hop);
