@@ -28,6 +28,8 @@ pub struct Options {
     pub times: f64,
     /// Events of a request.
     pub batch: usize,
+    /// Whether the flood's sender takes only what the bus leaves of the cores, as if it had a machine of its own.
+    pub aside: bool,
     /// How long everything that was accepted may take to arrive.
     pub drain_limit: Duration,
 }
@@ -39,7 +41,8 @@ impl Options {
             measured: Duration::from_secs(20),
             connections: 500,
             times: 10.0,
-            batch: 10,
+            batch: 100,
+            aside: true,
             drain_limit: Duration::from_secs(120),
         }
     }
@@ -71,7 +74,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     calm.enter(Part::Sustained);
     let sustaining = Crowd { connections: SUSTAINING, batch: options.batch, ..Crowd::new(&bus) };
-    let sustained = sustaining.flood(options.measured).await?;
+    let sustained = sustaining.flood(options.measured, options.aside).await?;
     let per_second = sustained.accepted_per_second();
     anyhow::ensure!(per_second > 0.0, "nothing was accepted: {sustained:?}");
     arrivals.wait_for(&sustained, options.drain_limit).await?;
@@ -81,7 +84,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let crowd =
         Crowd { connections: options.connections, batch: options.batch, first: 1_000, pace, ..Crowd::new(&bus) };
     let mut memory = bus.watch_memory();
-    let flooded = crowd.flood(options.length).await?;
+    let flooded = crowd.flood(options.length, options.aside).await?;
     let memory = memory.stop().await;
 
     calm.enter(Part::After);

@@ -1,6 +1,7 @@
 //! The listener that every service shares: HTTP/1.1, with TLS where it has a certificate, with a bound for everything that
 //! a client may hold open, and a stop that lets requests finish.
 
+mod linger;
 mod stall;
 pub mod tls;
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{StatusCode, Version, header};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -136,7 +137,7 @@ impl Server {
     /// Serves until `stop`; returns when the last request was answered. A request that is not answered by then was not
     /// acknowledged either: the client sends it again.
     pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken) {
-        self.router = self.router.layer(axum::middleware::from_fn(require_one_host));
+        self.router = self.router.layer(from_fn(require_one_host)).layer(from_fn(linger::linger));
         let places = Arc::new(Semaphore::new(self.bounds.max_connections));
         let mut builder = Builder::new();
         builder

@@ -1,6 +1,7 @@
 //! The department that floods: connections that send as fast as they are told to, and do not care what they are answered.
 
 use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,6 +13,9 @@ use crate::bus::token;
 const ENTITIES: u64 = 100;
 /// An answer that takes longer is not waited for.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Threads of the flood's sender.
+const SENDERS: usize = 2;
 
 #[derive(Debug, Clone)]
 pub struct Crowd {
@@ -57,7 +61,21 @@ impl Crowd {
         Self { url, connections: 1, batch: 1, pace: None, first: 0 }
     }
 
-    pub async fn flood(&self, length: Duration) -> anyhow::Result<Flood> {
+    /// From threads of its own, so that the other department's requests do not wait behind these.
+    pub async fn flood(&self, length: Duration, aside: bool) -> anyhow::Result<Flood> {
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        threads.worker_threads(SENDERS).enable_all().thread_name("crowd");
+        if aside {
+            threads.on_thread_start(step_aside);
+        }
+        let threads = threads.build()?;
+        let (crowd, ended) = (self.clone(), threads.handle().clone());
+        let flood = ended.spawn(async move { crowd.send_all(length).await }).await?;
+        threads.shutdown_background();
+        flood
+    }
+
+    async fn send_all(&self, length: Duration) -> anyhow::Result<Flood> {
         let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build()?;
         let begun = Instant::now();
         let mut senders = tokio::task::JoinSet::new();
@@ -170,6 +188,12 @@ impl Flood {
     pub fn accepted_per_second(&self) -> f64 {
         self.late as f64 / (self.length.as_secs_f64() / 2.0)
     }
+}
+
+/// The lowest priority, for this thread alone. Where it cannot be had the flood takes more from the bus than it should.
+fn step_aside() {
+    let thread = nix::unistd::gettid().to_string();
+    let _ = Command::new("renice").args(["-n", "19", "-p", &thread]).stdout(Stdio::null()).status();
 }
 
 fn body(numbers: &[u64]) -> String {
