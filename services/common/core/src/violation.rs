@@ -67,6 +67,8 @@ codes! {
     DivisionMismatch = "division.mismatch",
     /// The event's time is later than now plus the tolerance.
     ClockSkew = "clock.skew",
+    /// Records were deleted before the bus had read them: by retention, by hand, or with their topic.
+    RecordsExpired = "records.expired",
 }
 
 /// One thing that is wrong with an event.

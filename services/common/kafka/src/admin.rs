@@ -15,7 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::Plain;
 use crate::reason::explain;
-use crate::topic_id::{TopicId, topic_id};
+use crate::topic_id::{TopicId, topic_id, topic_ids};
 use crate::{Connection, Error, settings};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
@@ -286,6 +286,11 @@ impl Offsets {
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
     pub fn topic_id(&self, topic: &str, timeout: Duration) -> Result<Option<TopicId>, Error> {
         topic_id(&self.client, topic, timeout).map_err(Error::kafka("read a topic's id"))
+    }
+
+    /// The same for several topics in one request; without those that do not exist.
+    pub fn topic_ids(&self, topics: &[&str], timeout: Duration) -> Result<BTreeMap<String, TopicId>, Error> {
+        topic_ids(&self.client, topics, timeout).map_err(Error::kafka("read the topics' ids"))
     }
 
     /// The number of partitions, or `None` where the topic does not exist. Kafka tells who may not look at it nothing

@@ -1,12 +1,15 @@
 //! Membership in a consumer group, eager (`range`), for both loops. What the group decides is only noted while the
 //! client is polled, and acted upon by the loop afterwards: nothing of a loop runs inside the client's callback.
 
+mod identities;
+mod positions;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use freshet_core::{Assigned, Fault, TopicPartition};
+use freshet_core::{Assigned, TopicPartition};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -14,10 +17,10 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::admin::{Offsets, TIMEOUT, Watermarks};
-use crate::client::Plain;
-use crate::window::Start;
+use crate::admin::Offsets;
 use crate::{Connection, Error, client, settings};
+use identities::Identities;
+pub(crate) use positions::Gone;
 
 /// How long leaving the group may take before the consumer is left to itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,9 +30,6 @@ const QUIET: Duration = Duration::from_millis(50);
 const DISCARD_RECORDS_LIMIT: Duration = Duration::from_secs(1);
 /// The same where it is known that there is one.
 const DISCARD_LIMIT: Duration = Duration::from_secs(10);
-/// How long an open transaction of a predecessor is waited for: longer than one may stay open.
-const STABLE_TIMEOUT: Duration = Duration::from_secs(15);
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the client counts its lag.
 const LAG_INTERVAL_MS: u32 = 2_000;
 
@@ -97,6 +97,7 @@ pub(crate) struct Member {
     /// `None` only while it is dropped.
     consumer: Option<BaseConsumer<Context>>,
     offsets: Offsets,
+    identities: Identities,
     connection: Connection,
     group: String,
 }
@@ -109,7 +110,13 @@ impl Member {
         }
         let consumer = config.create_with_context(Context::default()).map_err(Error::kafka("create a consumer"))?;
         let group = kind.group().to_owned();
-        Ok(Self { consumer: Some(consumer), offsets: Offsets::new(connection)?, connection: connection.clone(), group })
+        Ok(Self {
+            consumer: Some(consumer),
+            offsets: Offsets::new(connection)?,
+            identities: Identities::default(),
+            connection: connection.clone(),
+            group,
+        })
     }
 
     pub(crate) fn consumer(&self) -> &BaseConsumer<Context> {
@@ -156,108 +163,18 @@ impl Member {
         Some(behind.sum())
     }
 
-    /// Where these partitions go on: the committed offset, or where the group has committed none, `start`. An open
-    /// transaction with offsets of a predecessor is waited for. Counts of records that are gone come second.
-    pub(crate) fn positions(&self, partitions: &[TopicPartition], start: Start) -> Result<(Vec<Assigned>, u64), Fault> {
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        for partition in partitions {
-            list.add_partition(&partition.topic, partition.partition);
-        }
-        let committed = self.committed(list)?;
-        let mut positions = Vec::with_capacity(partitions.len());
-        let mut expired = 0;
-        for element in committed.elements() {
-            let (topic, partition) = (element.topic(), element.partition());
-            let Watermarks { earliest, end } = self.offsets.watermarks(topic, partition)?;
-            let position = match element.offset() {
-                Offset::Offset(offset) if offset > end => {
-                    let reason = format!(
-                        "{topic}[{partition}] ends at {end}, before the committed offset {offset}: was the topic made \
-                         anew? Then delete the group's offsets"
-                    );
-                    return Err(Fault::retry("find the committed offsets", reason));
-                }
-                Offset::Offset(offset) if offset < earliest => {
-                    let count = earliest - offset;
-                    tracing::error!(topic, partition, offset, earliest, count, "records expired before they were read");
-                    expired += count.unsigned_abs();
-                    earliest
-                }
-                Offset::Offset(offset) => offset,
-                _ if start == Start::Latest => end,
-                _ => earliest,
-            };
-            positions.push(Assigned { topic: topic.to_owned(), partition, position });
-        }
-        Ok((positions, expired))
-    }
-
-    fn committed(&self, list: TopicPartitionList) -> Result<TopicPartitionList, Fault> {
-        if list.count() == 0 {
-            return Ok(list);
-        }
-        let deadline = Instant::now() + STABLE_TIMEOUT;
-        loop {
-            // The client itself asks again while the answer is UNSTABLE_OFFSET_COMMIT, and then tells a time-out.
-            let failed = match self.consumer().committed_offsets(list.clone(), STABLE_TIMEOUT) {
-                Ok(committed) => match committed.elements().iter().find_map(|element| element.error().err()) {
-                    None => return Ok(committed),
-                    Some(error) => error,
-                },
-                Err(error) => error,
-            };
-            if Instant::now() > deadline {
-                return Err(self.why_uncommitted(list, failed));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Tells a cluster that does not answer from one that has lost the end of a transaction, which no waiting mends.
-    fn why_uncommitted(&self, list: TopicPartitionList, failed: KafkaError) -> Fault {
-        let doing = "find the committed offsets";
-        let unstable =
-            settings::consumer(&self.connection, "offsets", settings::Consumer::Unstable { group: &self.group })
-                .and_then(|config| config.create_with_context(Plain).map_err(Error::kafka("create a client")))
-                .and_then(|client: BaseConsumer<Plain>| {
-                    client.committed_offsets(list, PROBE_TIMEOUT).map_err(Error::kafka(doing))
-                });
-        match unstable {
-            Err(_) => Error::Kafka { doing, source: failed }.into(),
-            Ok(_) => Fault::retry(
-                doing,
-                format!(
-                    "group {}: the offsets of an earlier transaction are neither committed nor aborted after {} s: the \
-                     brokers have lost its markers; docs/alerts/FreshetNoProgress.md says how to end it",
-                    self.group,
-                    STABLE_TIMEOUT.as_secs()
-                ),
-            ),
-        }
-    }
-
-    /// Fetches these partitions from these positions: the answer to [`Event::Assigned`].
+    /// Fetches these partitions from these positions: the answer to [`Event::Assigned`], and the way back to what is
+    /// committed. What was fetched before is discarded by the client. Not `seek`, which a partition refuses whose position
+    /// was lost: with `auto.offset.reset=error` the client stops its fetcher, and only an assignment starts one.
     pub(crate) fn begin(&self, positions: &[Assigned]) -> Result<(), Error> {
         let list = offset_list(positions.iter().map(|at| (at.topic.as_str(), at.partition, at.position)))?;
         self.consumer().assign(&list).map_err(Error::kafka("take the assigned partitions"))
     }
 
     /// Fetches nothing any more: the answer to [`Event::Revoked`].
-    pub(crate) fn end(&self) -> Result<(), Error> {
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
+        self.identities.forget();
         self.consumer().unassign().map_err(Error::kafka("give the revoked partitions back"))
-    }
-
-    /// Goes back to these positions. What was fetched beyond is discarded by the client.
-    pub(crate) fn seek(&self, positions: &[Assigned]) -> Result<(), Error> {
-        if positions.is_empty() {
-            return Ok(());
-        }
-        let list = offset_list(positions.iter().map(|at| (at.topic.as_str(), at.partition, at.position)))?;
-        let sought = self.consumer().seek_partitions(list, TIMEOUT).map_err(Error::kafka("seek"))?;
-        for element in sought.elements() {
-            element.error().map_err(Error::kafka("seek"))?;
-        }
-        Ok(())
     }
 
     /// Polls without keeping what comes, until a decision of the group is seen, or nothing waits any more. A decision stands

@@ -2,7 +2,8 @@
 //! made anew under the same name has another one, and an offset that was kept for the first means nothing in it.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
@@ -26,25 +27,37 @@ pub(crate) fn topic_id<C: ConsumerContext>(
     topic: &str,
     timeout: Duration,
 ) -> Result<Option<TopicId>, KafkaError> {
-    let name = CString::new(topic)?;
+    Ok(topic_ids(client, &[topic], timeout)?.remove(topic))
+}
+
+/// The same for several topics in one request; without those that the cluster does not have.
+pub(crate) fn topic_ids<C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    topics: &[&str],
+    timeout: Duration,
+) -> Result<BTreeMap<String, TopicId>, KafkaError> {
+    if topics.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let names = topics.iter().map(|topic| CString::new(*topic)).collect::<Result<Vec<_>, _>>()?;
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let Some(event) = describe(client, &name, timeout_ms) else {
+    let Some(event) = describe(client, &names, timeout_ms) else {
         return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
     };
-    match event.topic_id() {
-        Ok(id) => Ok(Some(id)),
-        Err(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(None),
+    match event.topic_ids() {
         // A cluster that gives no ids, such as the client's mock of one: then nothing tells two topics apart.
-        Err(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion) => Ok(Some(TopicId(0))),
-        Err(code) => Err(KafkaError::AdminOp(code)),
+        Err(RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion) => {
+            Ok(topics.iter().map(|topic| ((*topic).to_owned(), TopicId(0))).collect())
+        }
+        ids => ids.map_err(KafkaError::AdminOp),
     }
 }
 
 /// The answer, which is ours until it is dropped.
 struct Described(NonNull<c::rd_kafka_event_t>);
 
-fn describe<C: ConsumerContext>(client: &BaseConsumer<C>, name: &CString, timeout_ms: i32) -> Option<Described> {
-    let mut names = [name.as_ptr()];
+fn describe<C: ConsumerContext>(client: &BaseConsumer<C>, names: &[CString], timeout_ms: i32) -> Option<Described> {
+    let mut names: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     // SAFETY: the client outlives the call, and with it the queue. Names are copied. Everything that is made here is
     // destroyed here, after the answer has come or was given up; an answer to a queue without owner is thrown away by
     // the client. Null is never returned by the makers: the client ends the process where memory is out.
@@ -66,10 +79,11 @@ fn describe<C: ConsumerContext>(client: &BaseConsumer<C>, name: &CString, timeou
 }
 
 impl Described {
-    fn topic_id(&self) -> Result<TopicId, RDKafkaErrorCode> {
+    fn topic_ids(&self) -> Result<BTreeMap<String, TopicId>, RDKafkaErrorCode> {
         let mut count = 0;
-        // SAFETY: the event lives until self is dropped, and what it hands out lives as long. The one name that was
-        // asked for has one answer, which `count` says before it is read.
+        let mut ids = BTreeMap::new();
+        // SAFETY: the event lives until self is dropped, and what it hands out lives as long. The list of answers is as
+        // long as `count` says.
         unsafe {
             let error = c::rd_kafka_event_error(self.0.as_ptr());
             if error.is_error() {
@@ -80,18 +94,25 @@ impl Described {
                 return Err(RDKafkaErrorCode::BadMessage);
             }
             let topics = c::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-            if count == 0 || topics.is_null() {
-                return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
+            if topics.is_null() {
+                return Ok(ids);
             }
-            let error = c::rd_kafka_error_code(c::rd_kafka_TopicDescription_error(*topics));
-            if error.is_error() {
-                return Err(error.into());
+            for &topic in std::slice::from_raw_parts(topics, count) {
+                let error = c::rd_kafka_error_code(c::rd_kafka_TopicDescription_error(topic));
+                if error == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART {
+                    continue;
+                }
+                if error.is_error() {
+                    return Err(error.into());
+                }
+                let name = CStr::from_ptr(c::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
+                let id = c::rd_kafka_TopicDescription_topic_id(topic);
+                let most = c::rd_kafka_Uuid_most_significant_bits(id) as u64;
+                let least = c::rd_kafka_Uuid_least_significant_bits(id) as u64;
+                ids.insert(name, TopicId(u128::from(most) << 64 | u128::from(least)));
             }
-            let id = c::rd_kafka_TopicDescription_topic_id(*topics);
-            let most = c::rd_kafka_Uuid_most_significant_bits(id) as u64;
-            let least = c::rd_kafka_Uuid_least_significant_bits(id) as u64;
-            Ok(TopicId(u128::from(most) << 64 | u128::from(least)))
         }
+        Ok(ids)
     }
 }
 

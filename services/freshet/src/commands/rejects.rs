@@ -199,6 +199,9 @@ fn resend(globals: &Globals, connection: &Connection, places: &[String]) -> anyh
         if found.header(headers::CONTENT_TYPE).is_some_and(|content_type| content_type != headers::AVRO) {
             bail!("{place} was refused before it became an event; publish it again where it came from");
         }
+        if found.value.is_none() && found.header(headers::ID).is_none() {
+            bail!("{place} is a note that says where events were; publish them again where they came from");
+        }
         let headers = found.headers.into_iter().filter(|(name, _)| !WRITTEN_BY_US.contains(&name.as_str())).collect();
         let topic = topics::publish(&dataset);
         records.push(Record { topic, key: found.key, value: found.value, headers, ..Record::default() });

@@ -1,11 +1,9 @@
 //! One transaction: begin, process, background work, offsets, commit.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use freshet_core::{
-    Code, Fault, InRecord, OutRecord, Output as _, Progress, Rejection, Stage, Violation, headers, topics,
-};
+use freshet_core::{Assigned, Fault, InRecord, Progress, Stage};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
@@ -13,10 +11,10 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
 
 use super::output::{BACKGROUND, Deliveries, TransactionOutput, serve};
-use super::{CALL_TIMEOUT, Positions, Trouble, next_offsets};
+use super::{CALL_TIMEOUT, Positions, Trouble, next_offsets, notes};
 use crate::backoff::Seldom;
 use crate::error::{Exit, classify, is_fenced};
-use crate::group::offset_list;
+use crate::group::{Gone, offset_list};
 use crate::metrics::Outcomes;
 use crate::native::Headers;
 use crate::reader::Reader;
@@ -34,6 +32,8 @@ pub(super) struct Transaction<'a> {
     pub(super) producer: &'a BaseProducer<Deliveries>,
     pub(super) generation: &'a ConsumerGroupMetadata,
     pub(super) positions: &'a Positions,
+    pub(super) gone: &'a [Gone],
+    pub(super) uncommitted: &'a [Assigned],
     pub(super) set_aside: &'a HashSet<(String, i32, i64)>,
     /// Waits for the acknowledgement of each record's outputs before the next record's.
     pub(super) one_by_one: OneByOne,
@@ -83,6 +83,10 @@ impl Transaction<'_> {
         let ended = self.send_offsets(batch, begun).and_then(|()| self.commit(begun));
         ended.map_err(|trouble| self.prefer_cause(trouble.into(), begun))?;
         outcomes.add_to(&self.metrics.records);
+        for gone in self.gone {
+            gone.report();
+            self.metrics.errors.with_label_values(&[gone.kind()]).inc_by(gone.offsets());
+        }
         self.metrics.batch_records.observe(batch.len() as f64);
         self.metrics.transaction_seconds.observe(begun.elapsed().as_secs_f64());
         Ok(())
@@ -121,7 +125,7 @@ impl Transaction<'_> {
             let done = if !self.set_aside.is_empty() && self.is_set_aside(&record) {
                 outcomes.unwritable += 1;
                 self.metrics.errors.with_label_values(&["unwritable"]).inc();
-                set_aside(&record, &mut output)
+                notes::set_aside(&record, &mut output)
             } else {
                 stage.process(&record, &mut output).map(|outcome| outcomes.count(outcome))
             };
@@ -135,6 +139,9 @@ impl Transaction<'_> {
             }
         }
         output.begin_background();
+        for gone in self.gone {
+            notes::gone(gone, &mut output).map_err(|fault| self.in_transaction(fault, &output, begun))?;
+        }
         if stage.has_background_work() {
             self.metrics.status.begins("work in the background");
             let kept = reader.set_progress_timeout(BACKGROUND_READ_TIMEOUT);
@@ -155,14 +162,16 @@ impl Transaction<'_> {
     /// keeps the transaction open.
     fn send_offsets(&self, batch: &[BorrowedMessage<'_>], begun: Instant) -> Result<(), Trouble> {
         self.metrics.status.begins("send offsets");
-        let mut next = next_offsets(batch);
+        let mut next: BTreeMap<(&str, i32), i64> =
+            self.uncommitted.iter().map(|at| ((at.topic.as_str(), at.partition), at.position)).collect();
+        next.extend(next_offsets(batch));
         if next.is_empty() {
             // Background work alone. An offset that does not move goes with it all the same: it is what the broker
             // checks the group's generation by, so that an instance that lost its partitions cannot write for them.
             let held = self.positions.iter().next();
-            next.extend(held.map(|((topic, partition), offset)| (topic.as_str(), *partition, *offset)));
+            next.extend(held.map(|((topic, partition), offset)| ((topic.as_str(), *partition), *offset)));
         }
-        let list = offset_list(next.into_iter())?;
+        let list = offset_list(next.into_iter().map(|((topic, partition), offset)| (topic, partition, offset)))?;
         loop {
             match self.producer.send_offsets_to_transaction(&list, self.generation, CALL_TIMEOUT) {
                 Ok(()) => return Ok(()),
@@ -282,30 +291,6 @@ fn unwritable(index: usize, why: String) -> Failed {
         return Trouble::Fatal(Fault::fatal("write in the background", reason)).into();
     }
     Failed { trouble: Trouble::Abort { reason: "unwritable", why }, unwritable: Some(Unwritable::Record(index)) }
-}
-
-/// A record whose output no topic takes must not stop the bus, nor vanish: `reject.unassigned` gets a note that says
-/// where it lies, without its bytes.
-fn set_aside(record: &InRecord<'_>, output: &mut TransactionOutput<'_>) -> Result<(), Fault> {
-    let bytes = record.value.map_or(0, <[u8]>::len);
-    let message = format!("what the bus writes for this event of {bytes} bytes is larger than a topic takes");
-    let rejection = Rejection { violations: vec![Violation::whole(Code::EnvelopeSize, message)] };
-    let violations = serde_json::to_vec(&rejection).map_err(|error| Fault::fatal("write a violation", error))?;
-    let from = format!("{}/{}/{}", record.topic, record.partition, record.offset);
-    let dataset = record.topic.split_once('.').map_or("", |(_, dataset)| dataset);
-    output.send(OutRecord {
-        topic: topics::REJECT_UNASSIGNED,
-        partition: -1,
-        key: record.key,
-        value: None,
-        headers: &[],
-        extra: &[
-            freshet_core::Header::new(headers::VIOLATIONS, &violations),
-            freshet_core::Header::new(headers::REJECTED_FROM, from.as_bytes()),
-            freshet_core::Header::new(headers::REJECTED_DATASET, dataset.as_bytes()),
-        ],
-        timestamp_ms: None,
-    })
 }
 
 fn is_retriable(error: &KafkaError) -> bool {

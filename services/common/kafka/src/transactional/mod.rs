@@ -9,6 +9,7 @@
 
 mod batch;
 mod collect;
+mod notes;
 mod observed;
 mod output;
 mod status;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::error::{Exit, classify};
-use crate::group::{Event, Member};
+use crate::group::{Event, Gone, Member};
 use crate::reader::Reader;
 use crate::window::Start;
 use crate::{Connection, Error, LoopMetrics, settings};
@@ -112,6 +113,8 @@ pub fn run(
         reader,
         held: Vec::new(),
         positions: Positions::new(),
+        gone: Vec::new(),
+        uncommitted: Vec::new(),
         generation: None,
         unsettled: false,
         set_aside: HashSet::new(),
@@ -197,6 +200,10 @@ struct Loop<'a> {
     held: Vec<TopicPartition>,
     /// What is committed of them: where each goes on.
     positions: Positions,
+    /// What was gone before it was read. The next transaction says so and moves the offsets behind it.
+    gone: Vec<Gone>,
+    /// Positions that the next transaction commits, whether it has records of them or not.
+    uncommitted: Vec<Assigned>,
     /// The group's generation in which they were assigned. Not asked for at commit time: a member that was thrown out
     /// meanwhile would have none, and offsets without a generation are accepted from anybody.
     generation: Option<ConsumerGroupMetadata>,
@@ -228,6 +235,8 @@ impl Loop<'_> {
         }
         if self.unsettled {
             self.settle(stage)?;
+        } else if let Some(topic) = self.input.made_anew() {
+            return Err(Trouble::Rewind { why: format!("{topic} was deleted and made anew") });
         }
         let wait = if stage.has_background_work() { Duration::ZERO } else { IDLE_WAIT };
         let batch_records = match self.one_by_one {
@@ -244,7 +253,8 @@ impl Loop<'_> {
             // Whatever was collected belongs to the assignment that is over; the next begins at the committed offsets.
             return Ok(Turn::Idle);
         }
-        if batch.is_empty() && (self.positions.is_empty() || !stage.has_background_work()) {
+        let is_idle = self.uncommitted.is_empty() && !stage.has_background_work();
+        if batch.is_empty() && (self.positions.is_empty() || is_idle) {
             self.metrics.progress();
             return Ok(Turn::Idle);
         }
@@ -256,6 +266,8 @@ impl Loop<'_> {
             producer: &self.producer,
             generation,
             positions: &self.positions,
+            gone: &self.gone,
+            uncommitted: &self.uncommitted,
             set_aside: &self.set_aside,
             one_by_one: if self.one_by_one > 0 { OneByOne::Yes } else { OneByOne::No },
             metrics: self.metrics,
@@ -268,6 +280,12 @@ impl Loop<'_> {
                 self.one_by_one = if found { 0 } else { self.one_by_one.saturating_sub(batch.len()) };
                 self.set_aside.clear();
                 advance(&mut self.positions, &batch);
+                drop(batch);
+                if !self.uncommitted.is_empty() {
+                    self.uncommitted.clear();
+                    self.gone.clear();
+                    self.input.settled();
+                }
                 self.metrics.progress();
                 Ok(Turn::Worked)
             }
@@ -311,21 +329,19 @@ impl Loop<'_> {
     /// Gives the stage these partitions as of what is committed.
     fn rebuild(&mut self, stage: &mut dyn Stage, partitions: &[TopicPartition]) -> Result<Vec<Assigned>, Trouble> {
         self.metrics.status.begins("find the committed offsets");
-        let (positions, expired) = self.input.positions(partitions, Start::Earliest).map_err(Trouble::outside)?;
-        if expired > 0 {
-            self.metrics.errors.with_label_values(&["expired"]).inc_by(expired);
-        }
+        let found = self.input.positions(partitions, Start::Earliest).map_err(Trouble::outside)?;
         // An attempt that failed half-way may have left something.
         self.forget(stage);
         self.held = partitions.to_vec();
         self.metrics.status.begins("rebuild the state");
         let begun = Instant::now();
         let mut reader = Observed { reader: &mut self.reader, metrics: self.metrics, stop: self.stop };
-        let rebuilt = stage.assigned(&positions, &mut reader);
+        let rebuilt = stage.assigned(&found.positions, &mut reader);
         tracing::info!(partitions = partitions.len(), seconds = begun.elapsed().as_secs_f64(), "state rebuilt");
         rebuilt.map_err(Trouble::outside)?;
-        self.positions = positions.iter().map(|at| ((at.topic.clone(), at.partition), at.position)).collect();
-        Ok(positions)
+        self.positions = found.positions.iter().map(|at| ((at.topic.clone(), at.partition), at.position)).collect();
+        (self.gone, self.uncommitted) = (found.gone, found.uncommitted);
+        Ok(found.positions)
     }
 
     fn forget(&mut self, stage: &mut dyn Stage) {
@@ -334,6 +350,8 @@ impl Loop<'_> {
         }
         self.held.clear();
         self.positions.clear();
+        self.gone.clear();
+        self.uncommitted.clear();
     }
 
     /// Goes back to what is committed, state and position both. What is polled on the way is of no use.
@@ -349,8 +367,8 @@ impl Loop<'_> {
         }
         let partitions = self.assignment()?;
         let positions = self.rebuild(stage, &partitions)?;
-        self.metrics.status.begins("seek");
-        self.input.seek(&positions)?;
+        self.metrics.status.begins("go back");
+        self.input.begin(&positions)?;
         if assigned {
             self.metrics.holds(true);
         }
@@ -418,12 +436,12 @@ type Positions = BTreeMap<(String, i32), i64>;
 
 fn advance(positions: &mut Positions, batch: &[BorrowedMessage<'_>]) {
     let next = next_offsets(batch).into_iter();
-    positions.extend(next.map(|(topic, partition, offset)| ((topic.to_owned(), partition), offset)));
+    positions.extend(next.map(|((topic, partition), offset)| ((topic.to_owned(), partition), offset)));
 }
 
 /// Topic, partition and offset of the record behind the batch's last, for each partition that the batch has records of.
 /// Records of a partition come in long runs, so only the last of each run is looked at.
-fn next_offsets<'b>(batch: &'b [BorrowedMessage<'_>]) -> Vec<(&'b str, i32, i64)> {
+fn next_offsets<'b>(batch: &'b [BorrowedMessage<'_>]) -> BTreeMap<(&'b str, i32), i64> {
     let mut next: BTreeMap<(&str, i32), i64> = BTreeMap::new();
     let is_same = |a: &BorrowedMessage<'_>, b: &BorrowedMessage<'_>| {
         a.partition() == b.partition() && a.topic_ptr() == b.topic_ptr()
@@ -433,7 +451,7 @@ fn next_offsets<'b>(batch: &'b [BorrowedMessage<'_>]) -> Vec<(&'b str, i32, i64)
             next.insert((last.topic(), last.partition()), last.offset() + 1);
         }
     }
-    next.into_iter().map(|((topic, partition), offset)| (topic, partition, offset)).collect()
+    next
 }
 
 fn place(message: &BorrowedMessage<'_>) -> (String, i32, i64) {

@@ -148,7 +148,12 @@ impl Feed {
         while let Some(event) = self.member.event() {
             match event {
                 Event::Assigned(partitions) => {
-                    let (positions, _) = self.member.positions(&partitions, self.settings.start)?;
+                    let found = self.member.positions(&partitions, self.settings.start)?;
+                    for gone in &found.gone {
+                        gone.report();
+                        self.metrics.errors.with_label_values(&[gone.kind()]).inc_by(gone.offsets());
+                    }
+                    let positions = found.positions;
                     self.epoch += 1;
                     self.member.begin(&positions)?;
                     self.set_flow(Flow::Reading)?;

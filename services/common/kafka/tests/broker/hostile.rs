@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use freshet_kafka::admin;
 use freshet_kafka::transactional::LoopSettings;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::copy::{Copy, Running};
 use crate::support::*;
@@ -35,21 +33,10 @@ fn end_of_partition_0(topic: &str) -> i64 {
     admin::end_offsets(&connection(), topic).unwrap()[0].end
 }
 
-/// What an operator does by `kafka-delete-records.sh`.
-fn delete_before(topic: &str, offset: i64) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", connection().bootstrap_servers).create().unwrap();
-    let mut before = TopicPartitionList::new();
-    before.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let after = runtime.block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
-    assert!(after.elements().iter().all(|partition| partition.error().is_ok()), "{after:?}");
-}
-
 /// A batch beyond what the client decompresses is no reason to end: all departments would be without the service.
 #[test]
 fn a_batch_that_becomes_too_large_holds_up_its_own_partition_and_no_other() {
-    let (input, output) = (topic("in", &[]), topic("out", &[]));
+    let (input, output, notes) = (topic("in", &[]), topic("out", &[]), topic_of_notes());
     let name = unique("bomb");
     publish(&input, 0..200);
     bomb(&input, "zstd", BOMB_BYTES);
@@ -64,11 +51,14 @@ fn a_batch_that_becomes_too_large_holds_up_its_own_partition_and_no_other() {
     });
     assert!(!running.has_ended(), "{:?}", running.end());
 
+    let bombs = behind - 1..behind;
+    delete_before(&input, 0, bombs.end);
+    eventually("what stood behind it goes on", 60, || running.committed() == 400 || running.has_ended());
+    assert_eq!(running.metrics.errors.with_label_values(&["expired"]).get(), 1, "the batch was one record");
     running.stop().unwrap();
-
-    delete_before(&input, behind);
-    let again = Running::start(Copy::new(&input, &output), connection(), LoopSettings::new(&name, &name, "0"));
-    eventually("what stood behind it goes on", 60, || again.committed() == of_partition_0 || again.has_ended());
-    again.stop().unwrap();
     assert_books(&output, 0..400);
+    let notes: Vec<_> = read_all(notes).into_values().flatten().collect();
+    let from = format!("{input}/0/{}", bombs.start);
+    let note = notes.iter().find(|note| note.header_str("freshet_rejected_from") == Some(&from));
+    assert!(note.unwrap().header_str("freshet_violations").unwrap().contains("records.expired"));
 }

@@ -4,6 +4,7 @@ mod background;
 mod batches;
 mod catalog;
 mod copy;
+mod gone;
 mod hostile;
 mod publisher;
 mod reader;

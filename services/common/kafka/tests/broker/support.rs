@@ -8,8 +8,10 @@ use freshet_kafka::admin::{self, TopicSpec};
 use freshet_kafka::batches::BatchReader;
 use freshet_kafka::{Connection, OwnedRecord};
 use freshet_testkit::Broker;
-use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 pub const PARTITIONS: i32 = 4;
 
@@ -33,6 +35,25 @@ pub fn topic_on(connection: &Connection, stem: &str, settings: &[(&str, &str)]) 
     let spec = TopicSpec { name: name.clone(), partitions: PARTITIONS, may_grow: false, settings };
     admin::ensure_topics(connection, &[spec]).unwrap();
     name
+}
+
+/// Where the loop leaves its notes.
+pub fn topic_of_notes() -> &'static str {
+    let name = freshet_core::topics::REJECT_UNASSIGNED;
+    let spec = TopicSpec { name: name.to_owned(), partitions: PARTITIONS, may_grow: false, settings: BTreeMap::new() };
+    admin::ensure_topics(&connection(), &[spec]).unwrap();
+    name
+}
+
+/// What an operator does by `kafka-delete-records.sh`.
+pub fn delete_before(topic: &str, partition: i32, offset: i64) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", connection().bootstrap_servers).create().unwrap();
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let after = runtime.block_on(admin.delete_records(&before, &AdminOptions::new())).unwrap();
+    assert!(after.elements().iter().all(|partition| partition.error().is_ok()), "{after:?}");
 }
 
 pub fn plain_producer(connection: &Connection) -> BaseProducer {
