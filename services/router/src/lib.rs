@@ -7,6 +7,7 @@
 //! | one event to one view: filter, project, headers | `route.rs` |
 //! | which rows are in a filtered view | `keys.rs` |
 //! | how far a view has come, and why nothing is missed or repeated | `position.rs` |
+//! | which topics that is said of | `topics.rs` |
 //! | live events, filling, stopping, coming back | `partition.rs`, `sweep.rs` |
 //!
 //! Independent of how records are read and written: that is `freshet_kafka::transactional`.
@@ -20,8 +21,12 @@ mod position;
 mod route;
 mod stage;
 mod sweep;
+mod topics;
 mod views;
 
+use std::time::Duration;
+
+use freshet_kafka::admin::Offsets;
 use freshet_kafka::{Connection, service};
 use freshet_runtime::Context;
 use jiff::Timestamp;
@@ -31,17 +36,23 @@ pub use config::{Config, DEFAULTS};
 pub use error::Error;
 pub use metrics::Metrics;
 pub use stage::{Router, Setup};
+pub use topics::LookUp;
+
+/// How long the loop waits for the ids of its topics.
+const ID_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs until `context.stop` is set, or until a fault that no retry mends.
 pub async fn run(config: Config, connection: Connection, context: Context) -> Result<(), Error> {
     config.check()?;
     let metrics = Metrics::new(&context.registry)?;
+    let offsets = Offsets::new(&connection)?;
     service::serve(config.loop_settings(), connection, context, |catalogue| {
         Ok(Router::new(Setup {
             catalogue,
             clock: Box::new(Timestamp::now),
             time_zone: TimeZone::system(),
             fill_batch_records: config.fill_batch_records,
+            topic_ids: Box::new(move |topics| Ok(offsets.topic_ids(topics, ID_TIMEOUT)?)),
             metrics,
         }))
     })

@@ -10,9 +10,10 @@ use freshet_core::{Assigned, Fault, InRecord, Output, Replay, ReplayRange, heade
 
 use crate::keys::Keys;
 use crate::metrics::{Census, Uncommitted};
-use crate::position::{self, Position};
+use crate::position::{self, Position, Saved};
 use crate::route::{Buffers, Event, route};
 use crate::sweep::sweep;
+use crate::topics::{TopicIds, Topics};
 use crate::views::{ActiveView, Routes};
 
 /// What all partitions of an instance share.
@@ -41,6 +42,7 @@ struct ViewPartition {
     /// `None` where no active grant needs it.
     view: Option<Arc<ActiveView>>,
     position: Position,
+    topics: Topics,
     /// The position is not written down yet.
     unsaved: bool,
     /// Which rows are in. `None` where the view has no filter, or where they have not been read back yet.
@@ -48,8 +50,17 @@ struct ViewPartition {
 }
 
 impl ViewPartition {
-    fn new(position: Position) -> Self {
-        Self { view: None, position, unsaved: false, keys: None }
+    fn new(Saved { position, topics }: Saved) -> Self {
+        Self { view: None, position, topics, unsaved: false, keys: None }
+    }
+
+    /// Every event must be given to it once more: of its topic, or of the dataset's, nothing is left.
+    fn begin_anew(&mut self) {
+        self.position = match self.position {
+            Position::Live | Position::Filling { .. } => Position::NEW,
+            Position::Stopped { at_ms, .. } => Position::Stopped { offset: 0, at_ms },
+        };
+        self.keys = None;
     }
 
     fn load_keys(&mut self, partition: i32, seed: Seed, replay: &mut dyn Replay) -> Result<(), Fault> {
@@ -77,25 +88,27 @@ impl Held {
     /// partitions of this number, and the keys in the views.
     pub(crate) fn rebuild<'s>(
         assigned: &Assigned,
-        saved: impl Iterator<Item = (&'s String, &'s Position)>,
+        saved: impl Iterator<Item = (&'s String, &'s Saved)>,
         routes: Option<Arc<Routes>>,
-        now_ms: i64,
+        (now_ms, ids): (i64, &TopicIds),
         seed: Seed,
         replay: &mut dyn Replay,
     ) -> Result<Self, Fault> {
         let Assigned { topic, partition, position } = assigned.clone();
         let dataset = topic.strip_prefix("dataset.").unwrap_or(&topic).to_owned();
         let mut held = Self { topic, partition, position, routes, views: BTreeMap::new() };
-        for (id, position) in saved {
+        for (id, saved) in saved {
             // A view's id is `<dataset>.<hash>`.
             if id.rsplit_once('.').is_some_and(|(of, _)| of == dataset) {
-                held.views.insert(id.clone(), ViewPartition::new(*position));
+                held.views.insert(id.clone(), ViewPartition::new(*saved));
             }
         }
+        held.follow_topics(ids);
         if held.position == 0 {
             held.mind_lost_offsets(replay)?;
         }
         held.follow_grants(now_ms);
+        held.follow_topics(ids);
         for view in held.views.values_mut().filter(|view| view.position == Position::Live) {
             view.load_keys(partition, seed, replay)?;
         }
@@ -120,6 +133,30 @@ impl Held {
         Ok(())
     }
 
+    /// The topics that its views' positions are of, by name.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.topic.clone()).chain(self.views.keys().map(|id| topics::view(id)))
+    }
+
+    /// Fills anew what is of topics that were made anew. Takes effect as [`Held::follow_grants`] does.
+    pub(crate) fn follow_topics(&mut self, ids: &TopicIds) {
+        for (id, known) in &mut self.views {
+            let before = known.topics;
+            let made_anew = known.topics.follow(&self.topic, id, ids);
+            known.unsaved |= known.topics != before;
+            if made_anew.dataset || made_anew.view {
+                let topic = if made_anew.view { topics::view(id) } else { self.topic.clone() };
+                tracing::error!(
+                    view = id,
+                    partition = self.partition,
+                    topic,
+                    "topic was made anew, view is filled anew"
+                );
+                known.begin_anew();
+            }
+        }
+    }
+
     /// Makes the views those that active grants need. Takes effect with the next event; the positions are written in the
     /// transaction of that event.
     pub(crate) fn follow_grants(&mut self, now_ms: i64) {
@@ -131,7 +168,10 @@ impl Held {
             None => (None, i64::MAX),
         };
         for (id, view) in active.into_iter().flatten() {
-            let known = self.views.entry(id.clone()).or_insert_with(|| ViewPartition::new(Position::NEW));
+            let known = self
+                .views
+                .entry(id.clone())
+                .or_insert_with(|| ViewPartition::new(Saved { position: Position::NEW, topics: Topics::default() }));
             if let Position::Stopped { offset, at_ms } = known.position {
                 known.position = Position::Filling { offset, sweep: now_ms.saturating_sub(at_ms) >= window_ms };
                 known.unsaved = true;
@@ -243,7 +283,8 @@ impl Held {
     /// not written down when the input moves on from L, would miss what comes between.
     pub(crate) fn save(&mut self, out: &mut dyn Output) -> Result<(), Fault> {
         for (id, known) in self.views.iter_mut().filter(|(_, known)| known.unsaved) {
-            position::write(id, self.partition, known.position, out)?;
+            let saved = Saved { position: known.position, topics: known.topics };
+            position::write(id, self.partition, saved, out)?;
             known.unsaved = false;
         }
         Ok(())

@@ -1,13 +1,15 @@
 //! The stage: which partitions there are, which grants are active, and the order of it all. One event to one view is
 //! `route.rs`; what each view has been given is `partition.rs`.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use freshet_avro::Walk;
 use freshet_core::hashed::Seed;
-use freshet_core::{Assigned, DropReason, Fault, InRecord, Outcome, Output, Progress, Replay, Stage, TopicPartition};
+use freshet_core::{
+    Assigned, DropReason, Fault, InRecord, Outcome, Output, Progress, Replay, Stage, TopicPartition, topics,
+};
 use freshet_kafka::catalog::{CatalogHandle, Snapshot};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -15,8 +17,9 @@ use jiff::tz::TimeZone;
 
 use crate::metrics::{Census, Metrics, Uncommitted};
 use crate::partition::{Held, Tools};
-use crate::position;
+use crate::position::{self, Saved};
 use crate::route::Buffers;
+use crate::topics::{LookUp, TopicIds};
 use crate::views::{Routes, prepare};
 
 /// What the stage is given; nothing of it is ambient.
@@ -27,8 +30,12 @@ pub struct Setup {
     pub time_zone: TimeZone,
     /// How many records a transaction writes at most to views that are being filled.
     pub fill_batch_records: usize,
+    pub topic_ids: LookUp,
     pub metrics: Metrics,
 }
+
+/// How long a view's topic that was made anew may be given live events before it is filled.
+const LOOK_EVERY_MS: i64 = 5_000;
 
 impl std::fmt::Debug for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,6 +53,8 @@ pub struct Router {
     /// By input topic.
     routes: BTreeMap<String, Arc<Routes>>,
     subscribed: Vec<String>,
+    /// When the topics' ids were last looked up.
+    looked_ms: i64,
     partitions: Vec<Held>,
     /// Index into `partitions` of the last record's: the next is usually of the same.
     last: usize,
@@ -66,6 +75,7 @@ impl Router {
             today: Date::MIN,
             routes: BTreeMap::new(),
             subscribed: Vec::new(),
+            looked_ms: 0,
             partitions: Vec::new(),
             last: 0,
             tools,
@@ -77,17 +87,39 @@ impl Router {
         self.setup.catalogue.in_force()?;
         let snapshot = self.setup.catalogue.current();
         let now = (self.setup.clock)();
+        let now_ms = now.as_millisecond();
         let today = now.to_zoned(self.setup.time_zone.clone()).date();
-        if snapshot.revision == self.snapshot.revision && today == self.today {
-            return Ok(());
+        if snapshot.revision != self.snapshot.revision || today != self.today {
+            let routes = prepare(&snapshot.catalog, today, &self.routes)?;
+            (self.snapshot, self.today, self.routes) = (snapshot, today, routes);
+            for held in &mut self.partitions {
+                held.routes = self.routes.get(&held.topic).map(Arc::clone);
+                held.follow_grants(now_ms);
+            }
+            self.looked_ms = 0;
         }
-        let routes = prepare(&snapshot.catalog, today, &self.routes)?;
-        (self.snapshot, self.today, self.routes) = (snapshot, today, routes);
-        for held in &mut self.partitions {
-            held.routes = self.routes.get(&held.topic).map(Arc::clone);
-            held.follow_grants(now.as_millisecond());
+        if now_ms.saturating_sub(self.looked_ms) >= LOOK_EVERY_MS {
+            self.looked_ms = now_ms;
+            self.follow_topics();
         }
         Ok(())
+    }
+
+    /// A cluster that does not answer says nothing; it is asked again.
+    fn follow_topics(&mut self) {
+        let names: BTreeSet<String> = self.partitions.iter().flat_map(Held::topics).collect();
+        match self.look_up(&names) {
+            Ok(ids) => self.partitions.iter_mut().for_each(|held| held.follow_topics(&ids)),
+            Err(error) => tracing::debug!(%error, "the topics' ids are looked up again"),
+        }
+    }
+
+    fn look_up(&self, names: &BTreeSet<String>) -> Result<TopicIds, Fault> {
+        if names.is_empty() {
+            return Ok(TopicIds::new());
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        (self.setup.topic_ids)(&names)
     }
 
     /// False for a partition that somebody added to a topic by hand. It is empty, for only the bus writes here, and to no
@@ -95,6 +127,21 @@ impl Router {
     fn is_planned(&self, assigned: &Assigned) -> bool {
         let dataset = assigned.topic.strip_prefix("dataset.").and_then(|id| self.snapshot.catalog.datasets.get(id));
         dataset.is_none_or(|dataset| assigned.partition < dataset.partitions)
+    }
+
+    /// The names of the topics that these partitions have to do with.
+    fn topics_of<'a>(
+        &self,
+        partitions: impl Iterator<Item = &'a Assigned>,
+        saved: &BTreeMap<i32, BTreeMap<String, Saved>>,
+    ) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = saved.values().flat_map(BTreeMap::keys).map(|id| topics::view(id)).collect();
+        for Assigned { topic, .. } in partitions {
+            let views = self.routes.get(topic).into_iter().flat_map(|routes| routes.views.values());
+            names.extend(views.map(|view| view.topic.clone()));
+            names.insert(topic.clone());
+        }
+        names
     }
 
     fn find(&mut self, record: &InRecord<'_>) -> Result<usize, Fault> {
@@ -136,11 +183,19 @@ impl Stage for Router {
                 unread.insert(position::read(*partition, replay)?);
             }
         }
+        let ids = self.look_up(&self.topics_of(planned(), &saved))?;
         let mut held = Vec::new();
         for assigned in planned() {
             let routes = self.routes.get(&assigned.topic).map(Arc::clone);
             let saved = saved.get(&assigned.partition);
-            held.push(Held::rebuild(assigned, saved.into_iter().flatten(), routes, now_ms, self.tools.seed, replay)?);
+            held.push(Held::rebuild(
+                assigned,
+                saved.into_iter().flatten(),
+                routes,
+                (now_ms, &ids),
+                self.tools.seed,
+                replay,
+            )?);
         }
         self.partitions.extend(held);
         Ok(())

@@ -4,6 +4,7 @@
 mod support;
 
 use freshet_core::{DropReason, Outcome, topics};
+use freshet_kafka::TopicId;
 use freshet_kafka::catalog::CatalogHandle;
 use freshet_router::Router;
 use freshet_testkit::memory::{Bus, DropTombstones, End, Member};
@@ -19,6 +20,7 @@ fn only(view: usize) -> [bool; 4] {
 struct Bench {
     bus: Bus,
     clock: Clock,
+    ids: Ids,
     catalogue: CatalogHandle,
     member: Member<Router>,
 }
@@ -26,20 +28,29 @@ struct Bench {
 impl Bench {
     fn new(active: [bool; 4]) -> Self {
         let (bus, clock) = (Bus::at(START_MS), Clock::default());
+        let ids = ids();
         let catalogue = CatalogHandle::fixed(catalog(active));
-        let member = Member::new(router(&catalogue, &clock, 100));
-        let mut bench = Self { bus, clock, catalogue, member };
+        let member = Member::new(router(&catalogue, &clock, &ids, 100));
+        let mut bench = Self { bus, clock, ids, catalogue, member };
         bench.restart();
         bench
     }
 
     fn restart(&mut self) {
-        self.member = Member::new(router(&self.catalogue, &self.clock, 100));
+        self.member = Member::new(router(&self.catalogue, &self.clock, &self.ids, 100));
         self.member.rebalance(&self.bus, &[0, 1]).expect("assigned");
     }
 
     fn drain(&mut self) {
         assert!(self.member.drain(&mut self.bus, 10).expect("no fatal fault"), "drained");
+    }
+
+    /// Deletes a topic and makes it anew, empty.
+    fn make_anew(&mut self, topic: &str) {
+        self.bus.delete_topic(topic);
+        let mut ids = self.ids.lock().expect("no test panicked");
+        let next = ids.values().map(|id| id.0).max().unwrap_or(0) + 1;
+        ids.insert(topic.to_owned(), TopicId(next));
     }
 
     /// Rows of a view over both partitions.
@@ -194,4 +205,66 @@ fn a_removal_discloses_nothing_of_the_row_outside() {
     assert_eq!((removal.value.as_ref(), removal.header("freshet_removal")), (None, Some("left_filter")));
     assert_eq!((removal.header("ce_divcode"), removal.header("content-type")), (None, None));
     assert_eq!(removal.header("ce_id"), Some("e2"));
+}
+
+/// Its position says that it is live, and it is empty.
+#[test]
+fn a_view_whose_topic_is_made_anew_is_filled_anew() {
+    for is_running in [true, false] {
+        for view in [ALL, LARGE] {
+            let mut bench = Bench::new(only(view));
+            for number in 1..=4 {
+                accept(&mut bench.bus, number, Some(row(number, "a", "420106", Some(70))), number.into());
+            }
+            bench.drain();
+            bench.make_anew(&view_topic(view));
+            if is_running {
+                bench.clock.advance(60_000);
+            } else {
+                bench.restart();
+            }
+            accept(&mut bench.bus, 1, Some(row(1, "b", "420106", Some(80))), 5);
+            bench.drain();
+            for partition in 0..PARTITIONS {
+                let expected = model(view, bench.bus.records(INPUT, partition));
+                assert_eq!(found(bench.bus.records(&view_topic(view), partition)), expected, "{is_running} {view}");
+            }
+            bench.restart();
+            bench.drain();
+            assert_eq!((bench.records(view), bench.rows(view)), (5, 4), "and once");
+        }
+    }
+}
+
+#[test]
+fn a_view_whose_topic_is_made_anew_while_it_is_stopped_is_filled_anew() {
+    let mut bench = Bench::new(only(ALL));
+    for number in 1..=4 {
+        accept(&mut bench.bus, number, Some(row(number, "a", "420106", None)), number.into());
+    }
+    bench.drain();
+    bench.catalogue.replace(catalog([false; 4]));
+    bench.drain();
+    bench.make_anew(&view_topic(ALL));
+    bench.clock.advance(60_000);
+    bench.catalogue.replace(catalog(only(ALL)));
+    bench.drain();
+    assert_eq!((bench.records(ALL), bench.rows(ALL)), (4, 4));
+}
+
+/// Offsets of the old topic mean nothing in the new one; the last record of the view names a higher one.
+#[test]
+fn a_dataset_whose_topic_is_made_anew_reaches_its_views_from_its_start() {
+    let mut bench = Bench::new(only(ALL));
+    for number in 1..=9 {
+        accept(&mut bench.bus, number, Some(row(number, "a", "420106", None)), number.into());
+    }
+    bench.drain();
+    bench.make_anew(INPUT);
+    bench.restart();
+    for number in 8..=11 {
+        accept(&mut bench.bus, number, Some(row(number, "b", "420106", None)), 10 + u64::from(number));
+    }
+    bench.drain();
+    assert_eq!((bench.records(ALL), bench.rows(ALL)), (9 + 4, 11), "what is not sent again stays as it was");
 }

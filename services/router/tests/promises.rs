@@ -62,6 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     bus: Bus,
     clock: Clock,
+    ids: Ids,
     catalogue: CatalogHandle,
     active: [bool; 4],
     members: [Member<Router>; 2],
@@ -79,11 +80,13 @@ const FILL: usize = 3;
 impl World {
     fn new(active: [bool; 4]) -> Self {
         let (bus, clock) = (Bus::at(START_MS), Clock::default());
+        let ids = ids();
         let catalogue = CatalogHandle::fixed(catalog(active));
-        let members = [(); 2].map(|()| Member::new(router(&catalogue, &clock, FILL)));
+        let members = [(); 2].map(|()| Member::new(router(&catalogue, &clock, &ids, FILL)));
         let mut world = Self {
             bus,
             clock,
+            ids,
             catalogue,
             active,
             members,
@@ -114,7 +117,7 @@ impl World {
             Step::Batch { member, limit, end } => {
                 self.members[*member].batch(&mut self.bus, *limit, *end).expect("no fatal fault");
                 if *end == End::Crash {
-                    self.members[*member] = Member::new(router(&self.catalogue, &self.clock, FILL));
+                    self.members[*member] = Member::new(router(&self.catalogue, &self.clock, &self.ids, FILL));
                     self.assign(*member);
                 }
             }

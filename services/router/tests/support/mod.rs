@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use freshet_avro::projection::Projection;
 use freshet_avro::{Plan, framing, json};
 use freshet_catalog_model::compiled::mask_kinds;
 use freshet_catalog_model::*;
+use freshet_kafka::TopicId;
 use freshet_kafka::catalog::CatalogHandle;
 use freshet_router::{Metrics, Router, Setup};
 use freshet_testkit::memory::{Bus, MemoryRecord};
@@ -168,13 +169,25 @@ impl Clock {
     }
 }
 
-pub fn router(catalogue: &CatalogHandle, clock: &Clock, fill_batch_records: usize) -> Router {
-    let clock = clock.clone();
+/// The ids of the topics that there are.
+pub type Ids = Arc<Mutex<BTreeMap<String, TopicId>>>;
+
+pub fn ids() -> Ids {
+    let names = (0..VIEWS.len()).map(view_topic).chain([INPUT.to_owned()]);
+    Arc::new(Mutex::new(names.zip((1..).map(TopicId)).collect()))
+}
+
+pub fn router(catalogue: &CatalogHandle, clock: &Clock, ids: &Ids, fill_batch_records: usize) -> Router {
+    let (clock, ids) = (clock.clone(), Arc::clone(ids));
     Router::new(Setup {
         catalogue: catalogue.clone(),
         clock: Box::new(move || Timestamp::from_millisecond(clock.now_ms()).expect("in range")),
         time_zone: TimeZone::UTC,
         fill_batch_records,
+        topic_ids: Box::new(move |topics| {
+            let ids = ids.lock().expect("no test panicked");
+            Ok(topics.iter().filter_map(|topic| Some(((*topic).to_owned(), *ids.get(*topic)?))).collect())
+        }),
         metrics: Metrics::new(&prometheus::Registry::new()).expect("an empty registry"),
     })
 }

@@ -151,6 +151,12 @@ impl Bus {
         self.committed.clear();
     }
 
+    /// Deletes a topic, as the broker does: with the offsets that the group committed for it.
+    pub fn delete_topic(&mut self, topic: &str) {
+        self.partitions.retain(|place, _| place.topic != topic);
+        self.committed.retain(|place, _| place.topic != topic);
+    }
+
     pub fn topics(&self) -> impl Iterator<Item = &TopicPartition> {
         self.partitions.keys()
     }
