@@ -31,7 +31,7 @@ fn catalog() -> Catalog {
     );
     write(
         "grants/tax.yaml",
-        "subscriber: planning\ndataset: permit\nfields: [fee]\npurpose: p\nlegal_basis: l\n\
+        "subscriber: planning\ndataset: permit\nfields: [number, fee]\npurpose: p\nlegal_basis: l\n\
          valid_from: 2026-01-01\nvalid_until: 2026-12-31\ndelivery: kafka\n",
     );
     let source = yaml::load(dir.path()).expect("good files");

@@ -5,7 +5,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The world's fault: the same work may succeed later. The loop aborts, waits (bounded, jittered) and tries again.
-    #[error("{doing}: {reason} (will be tried again)")]
+    #[error("{doing}: {reason}")]
     Retry { doing: &'static str, reason: String },
     /// Our fault, or a state that no retry mends: the service stops, exits non-zero and says why.
     #[error("{doing}: {reason}")]

@@ -1,7 +1,7 @@
 //! Batches with offsets that the reader keeps itself: the database sink (offset and data in one database transaction)
 //! and the pull API (the offset is the cursor).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -23,6 +23,8 @@ pub struct BatchReader {
     topic: String,
     /// Per partition the offset of the next record that was not handed out yet.
     positions: BTreeMap<i32, i64>,
+    /// Partitions of which everything was handed out when the broker was last heard of them.
+    ended: BTreeSet<i32>,
 }
 
 impl std::fmt::Debug for BatchReader {
@@ -39,7 +41,13 @@ impl BatchReader {
     pub fn new(connection: &Connection, role: &str) -> Result<Self, Error> {
         let config = settings::consumer(connection, role, settings::Consumer::Batches)?;
         let consumer = config.create_with_context(Plain).map_err(Error::kafka("create a reader"))?;
-        Ok(Self { consumer, offsets: Offsets::new(connection)?, topic: String::new(), positions: BTreeMap::new() })
+        Ok(Self {
+            consumer,
+            offsets: Offsets::new(connection)?,
+            topic: String::new(),
+            positions: BTreeMap::new(),
+            ended: BTreeSet::new(),
+        })
     }
 
     /// Reads these partitions of `topic` from these offsets. An offset that is not kept any more is moved to the
@@ -58,7 +66,8 @@ impl BatchReader {
         self.reassign()
     }
 
-    fn reassign(&self) -> Result<(), Error> {
+    fn reassign(&mut self) -> Result<(), Error> {
+        self.ended.clear();
         let mut list = TopicPartitionList::new();
         for (&partition, &offset) in &self.positions {
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
@@ -80,10 +89,11 @@ impl BatchReader {
                 Some(Ok(message)) => {
                     let record = OwnedRecord::from_message(&message);
                     self.positions.insert(record.partition, record.offset + 1);
+                    self.ended.remove(&record.partition);
                     bytes += record.size_bytes();
                     batch.push(record);
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(self.ended.insert(partition)),
                 Some(Err(error)) if classify(&error) == Exit::Retry => {
                     tracing::debug!(%error, topic = self.topic, "reading batches goes on");
                     if Instant::now() >= deadline {
@@ -104,6 +114,12 @@ impl BatchReader {
             self.positions.insert(partition, offset);
         }
         self.reassign()
+    }
+
+    /// True where the broker has said of every partition that nothing follows what was handed out. An empty batch alone does
+    /// not mean that: the broker may be slow.
+    pub fn is_at_end(&self) -> bool {
+        self.positions.keys().all(|partition| self.ended.contains(partition))
     }
 
     /// Per partition, where the next batch begins.

@@ -26,6 +26,9 @@ const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 /// not know that a grant was suspended, and must stop before the 5 s of P9 are over.
 pub const LEASE: Duration = Duration::from_secs(4);
 
+/// How long reading it once is tried again.
+const ONCE_LIMIT: Duration = Duration::from_secs(20);
+
 /// The catalogue as it was at one end of its topic.
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -268,11 +271,19 @@ pub struct Dated {
     pub changed_at: Option<jiff::Timestamp>,
 }
 
-/// Reads the catalogue once, to its end. An empty catalogue where the topic does not exist.
+/// Reads the catalogue once, to its end. An empty catalogue where the topic does not exist. A cluster that has just been
+/// started answers that nobody leads the topic yet: that passes.
 pub fn read_dated(connection: &Connection) -> Result<Dated, Fault> {
-    let mut dated = Dated::default();
-    advance(&mut Reader::new(connection)?, &mut dated, None)?;
-    Ok(dated)
+    let mut reader = Reader::new(connection)?;
+    let begun = Instant::now();
+    loop {
+        let mut dated = Dated::default();
+        match advance(&mut reader, &mut dated, None) {
+            Ok(_) => return Ok(dated),
+            Err(Fault::Retry { .. }) if begun.elapsed() < ONCE_LIMIT => std::thread::sleep(FOLLOW_INTERVAL),
+            Err(fault) => return Err(fault),
+        }
+    }
 }
 
 /// [`read_dated`] without the date.

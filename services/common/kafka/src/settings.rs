@@ -191,10 +191,10 @@ pub(crate) fn consumer(connection: &Connection, role: &str, kind: Consumer<'_>) 
     }
     config.set("group.id", kind.group());
     match kind {
-        Consumer::Group { .. } | Consumer::WindowGroup { .. } | Consumer::Batches => {
+        Consumer::Group { .. } | Consumer::WindowGroup { .. } => {
             config.set("enable.partition.eof", "false");
         }
-        Consumer::Reader => {
+        Consumer::Reader | Consumer::Batches => {
             config.set("enable.partition.eof", "true");
         }
         Consumer::Watermarks | Consumer::Unstable { .. } => {

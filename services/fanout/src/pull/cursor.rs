@@ -43,7 +43,7 @@ pub struct Cursor {
 pub enum CursorError {
     #[error("the cursor is not one that this bus gave out; leave it away to begin at the start, or use `from`")]
     Malformed,
-    #[error("the cursor belongs to another view: the grant has changed; begin again without a cursor, or use `from`")]
+    #[error("the cursor is of another view")]
     OtherView,
 }
 

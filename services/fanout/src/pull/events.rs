@@ -9,14 +9,13 @@ use axum::response::{IntoResponse, Response};
 use freshet_catalog_model::{Delivery, Grant};
 use freshet_core::{ReceiptOutcome, topics};
 use freshet_kafka::OwnedRecord;
-use freshet_kafka::batches::BATCH_BYTES;
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
-use super::cursor::{Cursor, TopicMark};
+use super::cursor::{Cursor, CursorError, TopicMark};
 use super::problem::Problem;
 use super::readers::Wanted;
 use super::{Api, GrantId, stream};
@@ -24,7 +23,7 @@ use crate::event::published_at;
 
 /// One look at the view. Between two, the grant is checked again.
 const SLICE: Duration = Duration::from_millis(500);
-/// How long a request waits for a free reader.
+/// How long a request waits for a free reader, and for a broker that is slow to say whether there is anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a response waits for its receipts.
 const RECEIPT_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +51,8 @@ pub(super) struct Events {
     /// Give it with the next request. It is good for as long as the dataset keeps removals
     /// (`retention.tombstone_hours`), and as the view's topic is the same; after that the answer is 410.
     cursor: String,
-    /// True where there is more at hand: ask again at once.
+    /// False where this is all there was: the broker has said that nothing follows. True where more follows or may follow, also
+    /// after an empty page: ask again at once.
     more: bool,
 }
 
@@ -64,6 +64,14 @@ pub(super) struct Begin {
     pub since: i64,
     /// Which topic the offsets are of.
     pub mark: TopicMark,
+}
+
+/// What a look at the view has brought.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub records: Vec<OwnedRecord>,
+    /// True where the broker has said that nothing follows.
+    pub at_end: bool,
 }
 
 /// What one request may do, checked.
@@ -89,8 +97,8 @@ pub(super) struct Reading {
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 410, description = "The cursor is older than the removals that are kept, or of a topic that is gone: begin \
-            again without one",
+        (status = 410, description = "The cursor is older than the removals that are kept, of a topic that is gone, or of the \
+            grant as it was: begin again without one",
             body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
 ))]
@@ -173,8 +181,10 @@ impl Api {
         let mut given = None;
         match (cursor, from) {
             (Some(text), _) => {
-                let cursor =
-                    Cursor::decode(text, &grant.view).map_err(|error| Problem::bad_cursor(error.to_string()))?;
+                let cursor = Cursor::decode(text, &grant.view).map_err(|error| match error {
+                    CursorError::OtherView => Problem::grant_changed(&grant.id),
+                    CursorError::Malformed => Problem::bad_cursor(error.to_string()),
+                })?;
                 if let Some(partition) = cursor.next.keys().find(|partition| !position.contains_key(partition)) {
                     return Err(Problem::bad_cursor(format!("the view has no partition {partition}")));
                 }
@@ -212,35 +222,34 @@ impl Api {
     }
 
     async fn page(&self, mut reading: Reading) -> Result<Events, Problem> {
-        let deadline = Instant::now() + reading.wait;
+        let begun = Instant::now();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // A first look takes its time also where the caller does not want to wait: the broker must answer.
-            let records = self.next(&mut reading, SLICE).await?;
-            if !records.is_empty() || left <= SLICE || self.shared.stop.is_cancelled() {
-                let more = is_full(&records, reading.limit);
+            let Look { records, at_end } = self.next(&mut reading, SLICE).await?;
+            // Who does not want to wait waits all the same until the broker has said that there is nothing.
+            let patience = if at_end { reading.wait } else { reading.wait.max(PATIENCE) };
+            if !records.is_empty() || begun.elapsed() >= patience || self.shared.stop.is_cancelled() {
                 let events = self.release(&reading.grant, &records).await?;
                 let cursor = reading.begin.cursor(&reading.grant.view).encode();
-                return Ok(Events { events, cursor, more });
+                return Ok(Events { events, cursor, more: !at_end });
             }
         }
     }
 
     /// The next records, and the position moved behind them. Checks the grant first.
-    pub(super) async fn next(&self, reading: &mut Reading, wait: Duration) -> Result<Vec<OwnedRecord>, Problem> {
+    pub(super) async fn next(&self, reading: &mut Reading, wait: Duration) -> Result<Look, Problem> {
         let now = pulled(self.grant(&reading.grant.id, &reading.department)?)?;
         if now.view != reading.grant.view {
-            return Err(Problem::forbidden(format!("grant {} has changed: begin again", now.id)));
+            return Err(Problem::grant_changed(&now.id));
         }
         let wanted =
             Wanted { topic: reading.topic.clone(), from: reading.begin.position.clone(), max: reading.limit, wait };
         let began = jiff::Timestamp::now().as_second();
         let page = self.readers.read(wanted, PATIENCE).await.ok_or_else(busy)?.map_err(unreadable)?;
         reading.begin.position = page.after;
-        if !is_full(&page.records, reading.limit) {
+        if page.at_end {
             reading.begin.since = began;
         }
-        Ok(page.records)
+        Ok(Look { records: page.records, at_end: page.at_end })
     }
 
     /// The records as they may leave: decoded, and receipted before they do (P8).
@@ -272,11 +281,6 @@ impl Begin {
     pub(super) fn cursor(&self, view: &str) -> Cursor {
         Cursor { view: view.to_owned(), since: self.since, topic: Some(self.mark), next: self.position.clone() }
     }
-}
-
-/// True where a page ends because it may not be larger, not because there is nothing more at hand.
-fn is_full(records: &[OwnedRecord], limit: usize) -> bool {
-    records.len() >= limit || records.iter().map(OwnedRecord::size_bytes).sum::<usize>() >= BATCH_BYTES
 }
 
 fn busy() -> Problem {

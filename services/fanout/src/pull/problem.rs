@@ -36,6 +36,15 @@ impl Problem {
         Self::new(StatusCode::GONE, "cursor-too-old", "The cursor is too old", detail)
     }
 
+    /// Its fields, masks or rows are others, and so is its view.
+    pub fn grant_changed(grant: &str) -> Self {
+        let detail = format!(
+            "the cursor is of another view: what grant {grant} gives has changed. Begin again without a cursor, and when \
+             `more` is false delete what you hold and did not get again"
+        );
+        Self::new(StatusCode::GONE, "grant-changed", "The grant has changed", detail)
+    }
+
     /// The cluster was lost, or somebody deleted the topic: the offsets are those of other records now.
     pub fn topic_made_anew() -> Self {
         let detail = "the view was written anew since the cursor was given out (the bus lost its Kafka, or the topic was \

@@ -36,6 +36,8 @@ struct Idle {
 pub(super) struct Page {
     pub records: Vec<OwnedRecord>,
     pub after: BTreeMap<i32, i64>,
+    /// True where nothing follows, as far as the broker has said.
+    pub at_end: bool,
 }
 
 /// What to read.
@@ -128,9 +130,9 @@ impl Readers {
             one.topic = wanted.topic;
         }
         let records = one.reader.next_batch(wanted.max, wanted.wait)?;
-        let after = one.reader.positions().clone();
+        let (after, at_end) = (one.reader.positions().clone(), one.reader.is_at_end());
         self.put(one);
-        Ok(Page { records, after })
+        Ok(Page { records, after, at_end })
     }
 
     /// The idle reader that fits best, or a new one. There are never more than permits, for whoever takes holds one.

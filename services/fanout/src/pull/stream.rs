@@ -50,7 +50,7 @@ impl Streaming {
 
     async fn fill(&mut self) -> Result<(), Problem> {
         let mut cursor = self.reading.begin.cursor(&self.reading.grant.view);
-        let records = self.api.next(&mut self.reading, SLICE).await?;
+        let records = self.api.next(&mut self.reading, SLICE).await?.records;
         let events = self.api.release(&self.reading.grant, &records).await?;
         for (record, event) in records.iter().zip(events) {
             cursor.next.insert(record.partition, record.offset + 1);

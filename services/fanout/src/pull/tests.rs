@@ -142,7 +142,7 @@ async fn another_views_cursor_is_refused() {
             .encode();
     let path = format!("/v1/grants/pulled/events?cursor={other}");
     let (status, problem) = ask(&app, "GET", &path, Some("token-of-tax")).await;
-    assert_eq!((status.as_u16(), &problem["type"]), (400, &"urn:freshet:problem:bad-cursor".into()));
+    assert_eq!((status.as_u16(), &problem["type"]), (410, &"urn:freshet:problem:grant-changed".into()));
     let wide =
         cursor::Cursor { view: "permits.0123456789ab".to_owned(), since: now(), topic: None, next: [(7, 3)].into() }
             .encode();

@@ -58,6 +58,28 @@ async fn a_cursor_goes_on_where_it_stood_and_a_long_poll_waits_for_what_comes() 
     fanout.stop().await;
 }
 
+/// However slow the broker is: who stops at the first `more` that is false has everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_is_false_only_where_everything_was_given() {
+    let mut world = World::new("whole").await;
+    world.grant("whole", Delivery::Pull).await;
+    let fanout = world.start(|_| {}).await;
+    world.publish(KEYS, 0..700).await;
+    for limit in [1000, 1000, 33, 1000] {
+        let mut subscriber = Pull::new(&fanout.url, "whole", TOKEN);
+        let mut got = Vec::new();
+        loop {
+            let (events, more) = subscriber.next(limit, 0).await.expect("a page");
+            got.extend(steps(&events));
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(got.len(), 2100, "in pages of {limit}");
+    }
+    fanout.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_begins_at_a_time() {
     let mut world = World::new("replayed").await;

@@ -6,9 +6,9 @@ use freshet_avro::predicate::Predicate;
 use freshet_avro::projection::Projection;
 use freshet_avro::{FieldType, Plan};
 
-use super::Checker;
-use crate::compiled::mask_kinds;
-use crate::entry::{Delivery, Grant, GrantStatus, Mask, ShareType};
+use super::{Checker, is_always_there};
+use crate::compiled::{can_be_key, mask_kinds};
+use crate::entry::{Delivery, Grant, GrantStatus, KeyForm, Mask, ShareType};
 use crate::yaml::{Document, Files};
 use freshet_core::nearest::suggestion;
 
@@ -30,6 +30,7 @@ impl Checker<'_> {
                 self.rows(document, grant, plan);
                 if !draft.refused.contains("fields") {
                     self.projection(document, grant, plan);
+                    self.key_is_granted(document, grant, files, plan);
                 }
             }
             if let Delivery::Postgres { connection, table } = &grant.delivery
@@ -117,6 +118,28 @@ impl Checker<'_> {
             && let Err(error) = Projection::compile(plan, &grant.fields, &mask_kinds(&grant.masks))
         {
             self.fail(document.place(&["fields"]), error.to_string(), "change the fields or the masks");
+        }
+    }
+
+    /// A plain key stands on every record, whatever is granted: a grant says so, rather than seem to keep it back (P6).
+    fn key_is_granted(&mut self, document: &Document, grant: &Grant, files: &Files, plan: &Plan) {
+        let dataset = files.datasets.get(&grant.dataset).and_then(|dataset| dataset.dataset.as_ref());
+        let Some(draft) = dataset.filter(|draft| !draft.refused.contains("key")) else { return };
+        let key = &draft.dataset.key;
+        if key.form == KeyForm::Pseudonym || grant.status == GrantStatus::Terminated {
+            return;
+        }
+        let mend = |first: String| format!("{first}, or give {} a key of the form pseudonym", grant.dataset);
+        // What cannot be a key is told where it is made one.
+        let can_be = |path: &str| plan.slot(path).is_some_and(|slot| can_be_key(plan.type_of(slot)));
+        for path in key.fields.iter().filter(|path| can_be(path) && is_always_there(path, plan)) {
+            if !grant.fields.iter().any(|field| field == path || is_inside(path, field)) {
+                let message = format!("`{path}` is not granted, but it is part of the key, which every record carries");
+                self.fail(document.place(&["fields"]), message, mend(format!("add `{path}`")));
+            } else if grant.masks.get(path).is_some_and(|mask| *mask != Mask::Null) {
+                let message = format!("`{path}` is part of the key, which every record carries: a mask hides nothing");
+                self.fail(document.key_place(&["masks", path]), message, mend("remove the mask".to_owned()));
+            }
         }
     }
 
