@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "bus/anew.rs"]
+mod anew;
 #[path = "bus/catalogue.rs"]
 mod catalogue;
 #[path = "bus/churn.rs"]
