@@ -14,11 +14,17 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::client::Plain;
+use crate::error::{Exit, classify};
 use crate::reason::explain;
 use crate::topic_id::{TopicId, topic_id, topic_ids};
 use crate::{Connection, Error, settings};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
+/// One look whether partitions can be used.
+const OPEN_STEP: Duration = Duration::from_secs(2);
+/// What a broker takes to open a partition at most: three times as long as one on two busy cores took.
+const OPEN_ONE: Duration = Duration::from_millis(20);
+const PIECE_PARTITIONS: i32 = 1_000;
 
 /// What [`ensure_topics`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,7 +44,7 @@ pub struct Watermarks {
 }
 
 /// Creates the topics that are missing and sets the settings of the others where they differ. Returns when every topic
-/// can be seen with its partitions. Running it again changes nothing.
+/// can be seen with its partitions, and those that were created can be used. Running it again changes nothing.
 pub fn ensure_topics(connection: &Connection, topics: &[TopicSpec]) -> Result<Ensured, Error> {
     let client = admin_client(connection)?;
     let before = Cluster::read(&client)?;
@@ -52,12 +58,17 @@ pub fn ensure_topics(connection: &Connection, topics: &[TopicSpec]) -> Result<En
     }
     let (known, missing): (Vec<&TopicSpec>, Vec<_>) =
         topics.iter().partition(|topic| before.partitions.contains_key(&topic.name));
-    create(&client, &missing)?;
+    let offsets = Offsets::new(connection)?;
+    for some in pieces(&missing) {
+        create(&client, some)?;
+        wait_until_visible(&client, some)?;
+        offsets.wait_until_open(some)?;
+    }
     let altered = alter(&client, &known)?;
     let narrow = |topic: &&&TopicSpec| !is_enough(topic, before.partitions[&topic.name]);
     let narrow: Vec<&TopicSpec> = known.iter().filter(narrow).copied().collect();
     grow(&client, &narrow)?;
-    wait_until_visible(&client, topics)?;
+    wait_until_visible(&client, &topics.iter().collect::<Vec<_>>())?;
     Ok(Ensured {
         created: missing.iter().map(|topic| topic.name.clone()).collect(),
         altered,
@@ -84,6 +95,18 @@ fn grow(client: &AdminClient<Plain>, narrow: &[&TopicSpec]) -> Result<(), Error>
         })?;
     }
     Ok(())
+}
+
+/// Topics that are created with one request: together about as many partitions as the broker opens in some seconds. It
+/// opens those of a request one after the other, and serves nothing new before it has opened the last.
+fn pieces<'t, 's>(topics: &'t [&'s TopicSpec]) -> Vec<&'t [&'s TopicSpec]> {
+    let mut partitions = 0;
+    let together = |last: &&TopicSpec, next: &&TopicSpec| {
+        let with_next = partitions.max(last.partitions) + next.partitions;
+        partitions = if with_next > PIECE_PARTITIONS { 0 } else { with_next };
+        partitions > 0
+    };
+    topics.chunk_by(together).collect()
 }
 
 fn create(client: &AdminClient<Plain>, missing: &[&TopicSpec]) -> Result<(), Error> {
@@ -160,7 +183,7 @@ fn alter(client: &AdminClient<Plain>, known: &[&TopicSpec]) -> Result<Vec<String
 }
 
 /// A topic that was just created is not known to every broker at once.
-fn wait_until_visible(client: &AdminClient<Plain>, topics: &[TopicSpec]) -> Result<(), Error> {
+fn wait_until_visible(client: &AdminClient<Plain>, topics: &[&TopicSpec]) -> Result<(), Error> {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         let cluster = Cluster::read(client)?;
@@ -262,6 +285,45 @@ impl Offsets {
         Ok(Watermarks { earliest, end })
     }
 
+    /// A broker says that it leads a partition before it has opened its log, which takes it milliseconds each, one after the
+    /// other: for some thousands of partitions, longer than anything waits that is written next.
+    fn wait_until_open(&self, topics: &[&TopicSpec]) -> Result<(), Error> {
+        let mut waiting = TopicPartitionList::new();
+        for topic in topics {
+            waiting.add_partition_range(&topic.name, 0, topic.partitions - 1);
+        }
+        let limit = TIMEOUT + OPEN_ONE * waiting.count() as u32;
+        let deadline = Instant::now() + limit;
+        while let Some(first) = waiting.elements().first() {
+            if Instant::now() > deadline {
+                let reason = format!(
+                    "the broker does not serve partition {} after {} s; apply again when it does",
+                    first.partition(),
+                    limit.as_secs()
+                );
+                return Err(Error::Topic { topic: first.topic().to_owned(), reason });
+            }
+            waiting = self.closed(&waiting)?;
+        }
+        Ok(())
+    }
+
+    /// Those of the partitions whose end the broker does not tell.
+    fn closed(&self, partitions: &TopicPartitionList) -> Result<TopicPartitionList, Error> {
+        let mut asked = partitions.clone();
+        asked.set_all_offsets(Offset::End).map_err(Error::kafka("look for new partitions"))?;
+        let answer = match self.client.offsets_for_times(asked, OPEN_STEP) {
+            Ok(answer) => answer,
+            Err(error) if classify(&error) == Exit::Retry => return Ok(partitions.clone()),
+            Err(source) => return Err(Error::Kafka { doing: "look for new partitions", source }),
+        };
+        let mut closed = TopicPartitionList::new();
+        for element in answer.elements().iter().filter(|element| element.error().is_err()) {
+            closed.add_partition(element.topic(), element.partition());
+        }
+        Ok(closed)
+    }
+
     /// Per partition the first offset whose time stamp is `timestamp_ms` or later; the end where there is none.
     pub fn at_time(&self, topic: &str, partitions: &[i32], timestamp_ms: i64) -> Result<BTreeMap<i32, i64>, Error> {
         let mut times = TopicPartitionList::new();
@@ -344,4 +406,21 @@ fn missing(topic: &str) -> Error {
 pub(crate) fn admin_client(connection: &Connection) -> Result<AdminClient<Plain>, Error> {
     let config = settings::admin(connection, "admin")?;
     config.create_with_context(Plain).map_err(Error::kafka("create a client"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_created_in_pieces_that_a_broker_opens_within_seconds() {
+        let spec =
+            |partitions| TopicSpec { name: String::new(), partitions, may_grow: false, settings: BTreeMap::new() };
+        let specs = [6, 1_000, 400, 600, 1, 5_000, 1].map(spec);
+        let specs: Vec<&TopicSpec> = specs.iter().collect();
+        let sizes: Vec<Vec<i32>> =
+            pieces(&specs).iter().map(|piece| piece.iter().map(|spec| spec.partitions).collect()).collect();
+        assert_eq!(sizes, [vec![6], vec![1_000], vec![400, 600], vec![1], vec![5_000], vec![1]]);
+        assert!(pieces(&[]).is_empty());
+    }
 }

@@ -11,4 +11,5 @@ mod reader;
 mod recovery;
 mod support;
 mod transactional;
+mod wide;
 mod window;
