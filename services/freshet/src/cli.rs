@@ -207,6 +207,7 @@ pub enum RejectsAction {
     /// Send it to the dataset's publish topic again, unchanged (mend data at its source; this is for mended catalogues)
     Resend {
         /// TOPIC/PARTITION/OFFSET, as list prints it
+        #[arg(required = true)]
         places: Vec<String>,
     },
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use freshet_core::nearest::suggestion;
 use freshet_kafka::Connection;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,20 @@ impl Bus {
 /// The user's settings where they name a cluster, otherwise the bus of the data folder.
 pub fn connection(globals: &Globals) -> anyhow::Result<Connection> {
     Ok(settings(globals)?.kafka)
+}
+
+/// Refuses a name that the bus does not know: an answer of nothing would look like good news.
+pub fn require_known<'a>(
+    what: &str,
+    name: Option<&str>,
+    known: impl Iterator<Item = &'a String> + Clone,
+) -> anyhow::Result<()> {
+    match name {
+        Some(name) if !known.clone().any(|known| known == name) => {
+            bail!("there is no {what} {name}; {}", suggestion(name, known.map(String::as_str)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// All settings, with that cluster.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use anyhow::{Context as _, bail};
+use freshet_avro::{Plan, framing};
 use freshet_core::{InRecord, Rejection, Replay, ReplayRange, headers, text, topics};
 use freshet_kafka::publisher::Publisher;
 use freshet_kafka::reader::Reader;
@@ -23,7 +24,7 @@ pub fn run(globals: &Globals, arguments: &RejectsArguments) -> anyhow::Result<Ex
         RejectsAction::List { department, dataset, limit } => {
             list(globals, &connection, department.as_deref(), dataset.as_deref(), *limit)
         }
-        RejectsAction::Show { place } => show(globals, &Found::at(&connection, place)?),
+        RejectsAction::Show { place } => show(globals, &connection, &Found::at(&connection, place)?),
         RejectsAction::Resend { places } => resend(globals, &connection, places),
     }
 }
@@ -106,6 +107,9 @@ fn list(
         Some(department) => topic == topics::reject(department),
         None => topic.starts_with("reject."),
     };
+    let catalog = freshet_kafka::catalog::read_once(connection)?;
+    client::require_known("department", department, catalog.departments.keys())?;
+    client::require_known("dataset", dataset, catalog.datasets.keys())?;
     let mut reader = Reader::new(connection)?;
     // Of each partition no more than will be shown, so that a topic of millions needs no memory of millions.
     let (mut all, mut seen) = (Vec::new(), 0usize);
@@ -151,8 +155,8 @@ fn line(found: &Found) -> String {
     format!("{}  {dataset} {what}, {first}{more}", found.place)
 }
 
-fn show(globals: &Globals, found: &Found) -> anyhow::Result<Exit> {
-    let value = found.value.as_deref().map(text_or_hex);
+fn show(globals: &Globals, connection: &Connection, found: &Found) -> anyhow::Result<Exit> {
+    let value = found.value.as_deref().map(|value| readable(connection, value)).transpose()?;
     if globals.output == OutputForm::Json {
         let mut json = found.json();
         json["headers"] = found
@@ -177,16 +181,26 @@ fn show(globals: &Globals, found: &Found) -> anyhow::Result<Exit> {
             text::shown(String::from_utf8_lossy(value).into_owned(), SHOWN)
         );
     }
-    let value = value.map_or_else(|| "none (a delete)".to_owned(), |value| text::shown(value, usize::MAX));
-    println!("value\n  {value}");
+    println!("value");
+    for line in value.as_deref().unwrap_or("none (a delete)").lines() {
+        println!("  {}", text::shown(line.to_owned(), usize::MAX));
+    }
     Ok(Exit::Done)
 }
 
-fn text_or_hex(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
+/// A record of a schema that the bus has, as JSON; else the text that it is; else hex digits.
+fn readable(connection: &Connection, bytes: &[u8]) -> anyhow::Result<String> {
+    if let Ok((schema_id, datum)) = framing::split(bytes) {
+        let catalog = freshet_kafka::catalog::read_once(connection)?;
+        let plan = catalog.schemas.get(&schema_id).and_then(|schema| Plan::compile(&schema.avsc).ok());
+        if let Some(json) = plan.and_then(|plan| freshet_avro::json::decode(&plan, datum).ok()) {
+            return Ok(serde_json::to_string_pretty(&json)?);
+        }
+    }
+    Ok(match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => text.to_owned(),
         _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-    }
+    })
 }
 
 fn resend(globals: &Globals, connection: &Connection, places: &[String]) -> anyhow::Result<Exit> {

@@ -35,6 +35,7 @@ pub fn run(globals: &Globals, arguments: &TraceArguments) -> anyhow::Result<Exit
 fn find(connection: &Connection, id: &str, dataset: Option<&str>) -> anyhow::Result<Vec<Hop>> {
     let catalog = freshet_kafka::catalog::read_once(connection)?;
     let existing = admin::topics(connection)?;
+    client::require_known("dataset", dataset, catalog.datasets.keys())?;
     let mut reader = Reader::new(connection)?;
     let mut hops = Vec::new();
     let datasets: Vec<&String> =

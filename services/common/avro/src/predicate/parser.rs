@@ -159,6 +159,7 @@ impl Parser<'_> {
 
     fn field(&mut self) -> Result<Operand, PredicateError> {
         let at = self.at();
+        let is_quoted = matches!(self.peek(), Token::Quoted(_));
         let path = match self.peek() {
             Token::Word(word) if !is_keyword(word) => word.clone(),
             Token::Quoted(word) => word.clone(),
@@ -167,7 +168,8 @@ impl Parser<'_> {
         self.next += 1;
         Operand::find(&path, self.writer, self.reader).ok_or_else(|| {
             let mend = suggestion(&path, self.reader.fields().map(|(known, ..)| known));
-            self.wrong(at, format!("the schema has no field `{path}`; {mend}"))
+            let quotes = if is_quoted { "; a text stands in single quotes: 'text'" } else { "" };
+            self.wrong(at, format!("the schema has no field `{path}`; {mend}{quotes}"))
         })
     }
 

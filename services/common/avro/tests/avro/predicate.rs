@@ -120,6 +120,7 @@ fn mistakes_are_told_with_their_place() {
     wrong("name = 'a' name", 11, "expected `and`, `or` or the end, found name");
     wrong("name == 'a'", 6, "expected a value");
     wrong("nmae = 'a'", 0, "no field `nmae`; did you mean `name`?");
+    wrong("name = \"ACTIF\"", 7, "a text stands in single quotes: 'text'");
     wrong("Name = 'a'", 0, "did you mean `name`?");
     wrong("x = 1", 0, "did you mean `in.x`?");
     wrong("王 = 1", 0, "no field `王`");

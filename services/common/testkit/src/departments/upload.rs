@@ -110,7 +110,11 @@ pub(super) fn problem_detail(body: &str) -> String {
     let mut detail = text("detail").or_else(|| text("title")).unwrap_or_else(|| body.trim().to_owned());
     let violations = problem.get("violations").cloned().unwrap_or_default();
     for violation in serde_json::from_value::<Vec<freshet_core::Violation>>(violations).unwrap_or_default() {
-        detail.push_str(&format!("; {violation}"));
+        // The detail of a refusal is its violations.
+        let violation = violation.to_string();
+        if !detail.contains(&violation) {
+            detail.push_str(&format!("; {violation}"));
+        }
     }
     detail
 }
