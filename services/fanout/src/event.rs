@@ -1,6 +1,7 @@
 //! A view record as its subscriber reads it outside of Kafka: CloudEvents 1.0, structured JSON
 //! (`application/cloudevents+json`), the same for a webhook's body, a pull response and a server-sent event.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use freshet_avro::{Plan, framing};
-use freshet_core::headers;
+use freshet_core::{Violation, headers};
 use freshet_kafka::OwnedRecord;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -45,7 +46,7 @@ impl Schemas {
         Self { lookup: Box::new(lookup), compiled: Mutex::new(HashMap::new()) }
     }
 
-    fn plan(&self, id: u32) -> Result<Arc<Plan>, EventError> {
+    pub(crate) fn plan(&self, id: u32) -> Result<Arc<Plan>, EventError> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = compiled.get(&id) {
             return Ok(Arc::clone(plan));
@@ -59,12 +60,9 @@ impl Schemas {
 
     /// The data of the record, or `None` for a delete.
     pub fn data(&self, record: &OwnedRecord) -> Result<Option<Value>, EventError> {
-        let Some(value) = &record.value else { return Ok(None) };
-        let malformed =
-            |reason: String| EventError::Malformed { partition: record.partition, offset: record.offset, reason };
-        let (id, datum) = framing::split(value).map_err(|error| malformed(error.to_string()))?;
-        let data = freshet_avro::json::decode(&*self.plan(id)?, datum)
-            .map_err(|violations| malformed(violations.first().map_or_else(String::new, ToString::to_string)))?;
+        let Some((id, datum)) = framed(record)? else { return Ok(None) };
+        let data =
+            freshet_avro::json::decode(&*self.plan(id)?, datum).map_err(|violations| refused(record, &violations))?;
         Ok(Some(data))
     }
 
@@ -83,7 +81,7 @@ impl Schemas {
         }
         event.insert("datacontenttype".to_owned(), "application/json".into());
         if let Some(key) = key_text(record) {
-            event.entry("partitionkey").or_insert_with(|| key.into());
+            event.entry("partitionkey").or_insert_with(|| key.into_owned().into());
         }
         if let Some(at) = published_at(record) {
             event.insert("publishedat".to_owned(), at.to_string().into());
@@ -100,12 +98,27 @@ impl Schemas {
     }
 }
 
+/// The record's schema id and datum, or `None` for a delete.
+pub(crate) fn framed(record: &OwnedRecord) -> Result<Option<(u32, &[u8])>, EventError> {
+    let Some(value) = &record.value else { return Ok(None) };
+    framing::split(value).map(Some).map_err(|error| malformed(record, error.to_string()))
+}
+
+/// Why a record is none of its schema.
+pub(crate) fn refused(record: &OwnedRecord, violations: &[Violation]) -> EventError {
+    malformed(record, violations.first().map_or_else(String::new, ToString::to_string))
+}
+
+pub(crate) fn malformed(record: &OwnedRecord, reason: String) -> EventError {
+    EventError::Malformed { partition: record.partition, offset: record.offset, reason }
+}
+
 /// The entity's key as text. Every key rule gives UTF-8; what is not comes as base64, so that nothing is lost.
-pub fn key_text(record: &OwnedRecord) -> Option<String> {
+pub fn key_text(record: &OwnedRecord) -> Option<Cow<'_, str>> {
     let key = record.key.as_ref()?;
     Some(match std::str::from_utf8(key) {
-        Ok(text) => text.to_owned(),
-        Err(_) => format!("base64:{}", STANDARD.encode(key)),
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(format!("base64:{}", STANDARD.encode(key))),
     })
 }
 
@@ -116,10 +129,10 @@ pub fn published_at(record: &OwnedRecord) -> Option<jiff::Timestamp> {
 }
 
 /// The CloudEvents `id`; where a record has none, its place in the view.
-pub fn event_id(record: &OwnedRecord) -> String {
+pub fn event_id(record: &OwnedRecord) -> Cow<'_, str> {
     record
         .header_str(headers::ID)
-        .map_or_else(|| format!("{}/{}/{}", record.topic, record.partition, record.offset), str::to_owned)
+        .map_or_else(|| Cow::Owned(format!("{}/{}/{}", record.topic, record.partition, record.offset)), Cow::Borrowed)
 }
 
 /// `webhook-id`: the same at every attempt and after every restart, because it rests on what the record says alone. A

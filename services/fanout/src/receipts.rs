@@ -235,7 +235,7 @@ struct Delivered {
 
 impl Delivered {
     fn of(record: &OwnedRecord) -> Self {
-        Self { partition: record.partition, offset: record.offset, id: event::event_id(record) }
+        Self { partition: record.partition, offset: record.offset, id: event::event_id(record).into_owned() }
     }
 }
 

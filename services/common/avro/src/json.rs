@@ -19,5 +19,5 @@
 mod decode;
 mod encode;
 
-pub use decode::decode;
+pub use decode::{Natural, Nul, decode, field, record, widened};
 pub use encode::encode;

@@ -79,10 +79,19 @@ impl BatchReader {
     /// At most `max` records, and none after [`BATCH_BYTES`], in order per partition. Returns as soon as there are some and
     /// no more are at hand, or empty after `wait`.
     pub fn next_batch(&mut self, max: usize, wait: Duration) -> Result<Vec<OwnedRecord>, Error> {
+        self.next_batch_within((max, BATCH_BYTES), wait)
+    }
+
+    /// The same with another bound of the bytes, behind that of the records.
+    pub fn next_batch_within(
+        &mut self,
+        (max, max_bytes): (usize, usize),
+        wait: Duration,
+    ) -> Result<Vec<OwnedRecord>, Error> {
         let deadline = Instant::now() + wait;
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while batch.len() < max && bytes < BATCH_BYTES {
+        while batch.len() < max && bytes < max_bytes {
             let left =
                 if batch.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.consumer.poll(left) {

@@ -66,6 +66,10 @@ fn sql_type(kind: &Value, named: &mut HashMap<String, &'static str>) -> Option<&
                 (Some("bytes" | "fixed"), "decimal") => "numeric",
                 (Some("int"), "date") => "date",
                 (Some("long"), "timestamp-millis" | "timestamp-micros") => "timestamptz",
+                (Some("long"), "local-timestamp-millis" | "local-timestamp-micros") => "timestamp",
+                (Some("int"), "time-millis") | (Some("long"), "time-micros") => "time",
+                // PostgreSQL counts microseconds.
+                (Some("long"), "timestamp-nanos" | "local-timestamp-nanos") => "text",
                 (Some("enum"), _) => "text",
                 (Some("fixed"), _) => "text",
                 (Some("record"), _) => {
@@ -134,7 +138,10 @@ mod tests {
             {"name":"m","type":{"type":"string","logicalType":"uuid"}},
             {"name":"n","type":"double"},
             {"name":"o","type":["null","int","long"]},
-            {"name":"p","type":{"type":"map","values":"string"}}]}"#;
+            {"name":"p","type":{"type":"map","values":"string"}},
+            {"name":"q","type":{"type":"int","logicalType":"time-millis"}},
+            {"name":"r","type":{"type":"long","logicalType":"local-timestamp-micros"}},
+            {"name":"s","type":{"type":"long","logicalType":"timestamp-nanos"}}]}"#;
         let expected = [
             ("a", "text"),
             ("b", "bigint"),
@@ -152,6 +159,9 @@ mod tests {
             ("n", "double precision"),
             ("o", "bigint"),
             ("p", "jsonb"),
+            ("q", "time"),
+            ("r", "timestamp"),
+            ("s", "text"),
         ];
         assert_eq!(types(avsc), expected.map(|(name, sql)| (name.to_owned(), sql)));
     }

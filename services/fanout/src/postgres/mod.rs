@@ -1,7 +1,9 @@
 //! Delivery to a table in the subscriber's own database.
 
+mod cells;
 mod columns;
 mod connect;
+mod intake;
 mod rows;
 mod sink;
 mod sql;
@@ -14,13 +16,15 @@ use freshet_core::{Fault, ReceiptOutcome, Way, topics};
 use freshet_kafka::TopicId;
 use freshet_kafka::batches::BatchReader;
 use freshet_kafka::window::WindowEnd;
+use freshet_runtime::CancellationToken;
 
 use crate::Shared;
 use crate::event::{self, EventError};
 use crate::receipts::Unwritten;
 use crate::secrets::SecretFile;
 use crate::subscription::{State, Subscription};
-use rows::Rounds;
+use intake::{Intake, Taken};
+use rows::RowMaker;
 use sink::{Layout, Locked, Sink, Timeouts};
 
 /// How often the lag is measured, and how long an idle sink goes without asking its database anything.
@@ -194,45 +198,56 @@ impl Delivery<'_> {
         let locked = Locked::take(&url, self.layout.clone(), timeouts).await?;
         let (reader, topic) = self.reader().await?;
         let mut sink = locked.open(topic).await?;
-        let mut reader = self.assign(reader, &sink).await?;
-        let (max, wait) = (config.batch_records, Duration::from_millis(config.batch_wait_ms));
+        let reader = self.assign(reader, &sink).await?;
+        let rows = RowMaker::new(self.layout.columns().to_vec(), Arc::clone(&shared.schemas));
+        let wait = Duration::from_millis(config.batch_wait_ms);
+        let mut intake = Intake::new(reader, rows, config.batch_records, wait);
         let mut measured = Instant::now();
+        let mut taken = Taken::default();
         self.subscription.running();
         loop {
             let measure = measured.elapsed() > LAG_EVERY;
-            let (returned, batch, behind) = blocking(move || {
-                let mut reader = reader;
-                let batch = reader.next_batch(max, wait);
-                let behind = measure.then(|| behind(&reader)).transpose();
-                (reader, batch, behind)
-            })
-            .await?;
-            reader = returned;
-            let (batch, behind) = (batch?, behind?);
-            let grant = &self.subscription.grant;
-            if let Some(behind) = behind {
+            // The next batch is read and made into rows while the database works on this one.
+            let free = CancellationToken::new();
+            let _free_at_the_latest_then = free.clone().drop_guard();
+            let reading = {
+                let free = free.clone();
+                blocking(move || intake.take(&free, measure))
+            };
+            let applying = async {
+                self.apply(&mut sink, &taken).await?;
+                free.cancel();
+                Ok(())
+            };
+            let ((), (returned, next)) = tokio::try_join!(applying, reading)?;
+            (intake, taken) = (returned, next?);
+            if let Some(behind) = taken.behind {
                 // Nothing came, and Kafka answers: what is left are markers of transactions.
-                let records = if batch.is_empty() { 0 } else { behind };
-                shared.metrics.lag.with_label_values(&[&grant.id]).set(records);
+                let records = if taken.records.is_empty() { 0 } else { behind };
+                shared.metrics.lag.with_label_values(&[&self.subscription.grant.id]).set(records);
                 measured = Instant::now();
-                if batch.is_empty() {
+                if taken.records.is_empty() {
                     sink.touch().await?;
                 }
             }
-            if batch.is_empty() {
-                continue;
-            }
-            shared.receipts.writable().await;
-            let rounds = Rounds::of(&batch, &shared.schemas)?;
-            let counted = shared.metrics.of(&grant.id, Way::Postgres);
-            let released =
-                shared.receipts.write_batch(grant, ReceiptOutcome::Released, &batch, &self.subscription.stop);
-            sink.apply(&rounds, released).await?;
-            self.subscription.running();
-            for record in &batch {
-                counted.delivered(event::published_at(record));
-            }
         }
+    }
+
+    async fn apply(&self, sink: &mut Sink, taken: &Taken) -> Result<(), SinkError> {
+        if taken.records.is_empty() {
+            return Ok(());
+        }
+        let (shared, grant) = (self.shared, &self.subscription.grant);
+        shared.receipts.writable().await;
+        let counted = shared.metrics.of(&grant.id, Way::Postgres);
+        let stop = &self.subscription.stop;
+        let released = shared.receipts.write_batch(grant, ReceiptOutcome::Released, &taken.records, stop);
+        sink.apply(&taken.rounds, released).await?;
+        self.subscription.running();
+        for record in &taken.records {
+            counted.delivered(event::published_at(record));
+        }
+        Ok(())
     }
 
     /// A reader, and which topic it will read.
@@ -254,14 +269,11 @@ impl Delivery<'_> {
     }
 }
 
-fn behind(reader: &BatchReader) -> Result<i64, freshet_kafka::Error> {
-    let ends = reader.end_offsets()?;
-    Ok(reader.positions().iter().map(|(partition, at)| (ends.get(partition).unwrap_or(at) - at).max(0)).sum())
-}
-
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SinkError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| SinkError::Connect(format!("reader: {error}")))
 }
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use freshet_catalog_model::{Grant, View};
 use freshet_kafka::TopicId;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesOrdered;
 use sha2::{Digest, Sha256};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Statement, Transaction};
 
 use super::SinkError;
@@ -30,6 +34,10 @@ pub struct Layout {
 }
 
 impl Layout {
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
     pub fn new(
         grant: &Grant,
         table: &str,
@@ -56,6 +64,7 @@ pub struct Sink {
     client: Client,
     layout: Layout,
     upsert: Statement,
+    upsert_json: Statement,
     delete: Statement,
     advance: Statement,
     /// Until an answer: somewhat more than the database itself gives a statement.
@@ -122,9 +131,11 @@ impl Locked {
         let positions = offsets(&transaction, &layout, &topic.to_string()).await?;
         transaction.commit().await?;
         let upsert = self.client.prepare(&layout.statements.upsert).await?;
+        let upsert_json = self.client.prepare(&layout.statements.upsert_json).await?;
         let delete = self.client.prepare(&layout.statements.delete).await?;
         let advance = self.client.prepare(&layout.statements.advance_offset).await?;
-        Ok(Sink { client: self.client, layout, upsert, delete, advance, answer: self.answer, positions })
+        let answer = self.answer;
+        Ok(Sink { client: self.client, layout, upsert, upsert_json, delete, advance, answer, positions })
     }
 }
 
@@ -144,30 +155,45 @@ impl Sink {
     {
         let limit = self.answer;
         let transaction = bounded(limit, self.client.transaction()).await?;
-        let (layout, positions) = (&self.layout, &self.positions);
-        let (upsert, delete, advance) = (&self.upsert, &self.delete, &self.advance);
+        let shared = &transaction;
+        let texts = batch.rounds.iter().map(|round| serde_json::to_string(&round.texts));
+        let texts: Vec<String> = texts.collect::<Result<_, _>>().map_err(|error| SinkError::Data(error.to_string()))?;
+        // Each is sent when it is first polled, which is in this order, and none waits for the answer to another.
+        let mut statements = FuturesOrdered::<BoxFuture<'_, Result<(), SinkError>>>::new();
+        for (round, texts) in batch.rounds.iter().zip(&texts) {
+            if !round.upserts.is_empty() {
+                let arrays = round.upserts.iter().map(|array| array as &(dyn ToSql + Sync));
+                statements.push_back(Box::pin(done(shared.execute_raw(&self.upsert, arrays))));
+            }
+            if !round.texts.is_empty() {
+                statements.push_back(Box::pin(done(shared.execute_raw(&self.upsert_json, [texts]))));
+            }
+            if !round.deletes.is_empty() {
+                statements.push_back(Box::pin(done(shared.execute_raw(&self.delete, [&round.deletes]))));
+            }
+        }
+        for (&partition, next) in &batch.next {
+            let expected = self.positions.get(&partition).copied().unwrap_or(0);
+            let (layout, advance) = (&self.layout, &self.advance);
+            statements.push_back(Box::pin(async move {
+                let parameters: &[&(dyn ToSql + Sync)] = &[&layout.grant, &partition, &layout.view, next, &expected];
+                match shared.execute(advance, parameters).await? {
+                    1 => Ok(()),
+                    _ => Err(SinkError::Fenced { partition, expected }),
+                }
+            }));
+        }
         let write = async {
-            for round in &batch.rounds {
-                if !round.upserts.is_empty() {
-                    let rows =
-                        serde_json::to_string(&round.upserts).map_err(|error| SinkError::Data(error.to_string()))?;
-                    bounded(limit, transaction.execute(upsert, &[&rows])).await?;
-                }
-                if !round.deletes.is_empty() {
-                    bounded(limit, transaction.execute(delete, &[&round.deletes])).await?;
+            loop {
+                match tokio::time::timeout(limit, statements.next()).await {
+                    Ok(Some(answer)) => answer?,
+                    Ok(None) => return Ok(()),
+                    Err(_) => return Err(unanswered(limit)),
                 }
             }
-            for (partition, next) in &batch.next {
-                let expected = positions.get(partition).copied().unwrap_or(0);
-                let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-                    &[&layout.grant, partition, &layout.view, next, &expected];
-                if bounded(limit, transaction.execute(advance, parameters)).await? != 1 {
-                    return Err(SinkError::Fenced { partition: *partition, expected });
-                }
-            }
-            Ok(())
         };
         tokio::try_join!(write, async { released.await.map_err(SinkError::from) })?;
+        drop(statements);
         bounded(limit, transaction.commit()).await?;
         self.positions.extend(batch.next.iter().map(|(partition, next)| (*partition, *next)));
         Ok(())
@@ -178,6 +204,11 @@ impl Sink {
         bounded(self.answer, self.client.execute(&self.layout.statements.touch, &[&self.layout.grant])).await?;
         Ok(())
     }
+}
+
+async fn done(call: impl Future<Output = Result<u64, tokio_postgres::Error>>) -> Result<(), SinkError> {
+    call.await?;
+    Ok(())
 }
 
 /// A database that has hung, or a network that swallows everything, does not end its statements itself.
@@ -252,7 +283,7 @@ async fn offsets(transaction: &Transaction<'_>, layout: &Layout, topic: &str) ->
     let changed = known.iter().any(|row| row.get::<_, String>(1) != layout.view || row.get::<_, String>(3) != table);
     // The view's topic was made anew: the offsets are those of other records, and what is gone nobody removes.
     let made_anew = known.iter().any(|row| row.get::<_, Option<&str>>(4).is_some_and(|known| known != topic));
-    let hours: &(dyn tokio_postgres::types::ToSql + Sync) = &layout.tombstone_hours;
+    let hours: &(dyn ToSql + Sync) = &layout.tombstone_hours;
     let was_away: bool = transaction.query_one(&statements.was_away, &[&layout.grant, hours]).await?.get(0);
     if changed || was_away || made_anew {
         let (grant, view) = (&layout.grant, &layout.view);
@@ -261,8 +292,7 @@ async fn offsets(transaction: &Transaction<'_>, layout: &Layout, topic: &str) ->
         transaction.execute(&statements.forget_offsets, &[&layout.grant]).await?;
     }
     for partition in 0..layout.partitions {
-        let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
-            &[&layout.grant, &partition, &layout.view, &0_i64, &table];
+        let parameters: &[&(dyn ToSql + Sync)] = &[&layout.grant, &partition, &layout.view, &0_i64, &table];
         transaction.execute(&statements.first_offset, parameters).await?;
     }
     transaction.execute(&statements.note_topic, &[&layout.grant, &topic]).await?;

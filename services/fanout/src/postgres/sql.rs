@@ -45,7 +45,7 @@ pub fn quote(identifier: &str) -> String {
 }
 
 /// What the bus itself writes to each row. The key comes first.
-const OWN_COLUMNS: &[(&str, &str)] = &[
+pub const OWN_COLUMNS: &[(&str, &str)] = &[
     ("freshet_key", "text"),
     ("freshet_event_id", "text"),
     ("freshet_source", "text"),
@@ -66,7 +66,10 @@ pub struct Statements {
     /// (column, type, statement), one for each column that a table may lack.
     pub add_columns: Vec<(String, &'static str, String)>,
     /// `$1` is a JSON array of rows, no key twice.
+    /// Takes an array a column.
     pub upsert: String,
+    /// Takes one text: a JSON array of objects.
+    pub upsert_json: String,
     /// `$1` is an array of keys.
     pub delete: String,
     /// `$1` grant → (partition, view, next_offset, table, topic).
@@ -103,6 +106,15 @@ impl Statements {
         let names = list(&all, |name, _| quote(name));
         let record = list(&all, |name, sql_type| format!("{} {sql_type}", quote(name)));
         let updates = list(&all[1..], |name, _| format!("{0} = EXCLUDED.{0}", quote(name)));
+        let arrays: Vec<String> =
+            all.iter().enumerate().map(|(index, (_, sql_type))| format!("${}::{sql_type}[]", index + 1)).collect();
+        let arrays = arrays.join(", ");
+        let upsert = |from: &str| {
+            format!(
+                "INSERT INTO {rows} ({names}) SELECT {names} FROM {from} \
+                 ON CONFLICT (freshet_key) DO UPDATE SET {updates}, freshet_written_at = now()"
+            )
+        };
         Self {
             create_schema: format!("CREATE SCHEMA IF NOT EXISTS {}", quote(&table.schema)),
             create_offsets: format!(
@@ -120,10 +132,8 @@ impl Statements {
                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
             add_columns: add_columns.collect(),
-            upsert: format!(
-                "INSERT INTO {rows} ({names}) SELECT {names} FROM json_to_recordset($1::text::json) AS rows({record}) \
-                 ON CONFLICT (freshet_key) DO UPDATE SET {updates}, freshet_written_at = now()"
-            ),
+            upsert: upsert(&format!("unnest({arrays}) AS rows({names})")),
+            upsert_json: upsert(&format!("json_to_recordset($1::text::json) AS rows({record})")),
             delete: format!("DELETE FROM {rows} WHERE freshet_key = ANY($1::text[])"),
             read_offsets: format!(
                 "SELECT partition, view, next_offset, \"table\", topic FROM {offsets} WHERE \"grant\" = $1"
@@ -153,6 +163,8 @@ impl Statements {
 pub fn long_name(sql_type: &str) -> &str {
     match sql_type {
         "timestamptz" => "timestamp with time zone",
+        "timestamp" => "timestamp without time zone",
+        "time" => "time without time zone",
         other => other,
     }
 }

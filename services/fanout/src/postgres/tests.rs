@@ -7,14 +7,15 @@ use freshet_kafka::OwnedRecord;
 use freshet_testkit::postgres::Server;
 use tokio_postgres::{Client, NoTls};
 
+use super::rows::Rounds;
 use super::*;
 use crate::event::tests::{AVSC, record, schemas};
 use crate::receipts::tests::grant;
 
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(20), statement: Duration::from_secs(20) };
+pub(super) const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(20), statement: Duration::from_secs(20) };
 
 /// One server for the tests of this process, each test with a database of its own.
-async fn database(name: &str) -> (String, Client) {
+pub(super) async fn database(name: &str) -> (String, Client) {
     static SERVER: OnceLock<Server> = OnceLock::new();
     let server = tokio::task::spawn_blocking(|| {
         SERVER
@@ -35,11 +36,15 @@ async fn client(url: &str) -> Client {
     client
 }
 
-fn postgres_grant() -> Grant {
+pub(super) fn postgres_grant() -> Grant {
     grant(Way::Postgres { connection: "db".to_owned(), table: "own.permits".to_owned() })
 }
 
 fn layout_of(grant: &Grant, avsc: &str) -> Layout {
+    layout_for(grant, "own.permits", avsc)
+}
+
+pub(super) fn layout_for(grant: &Grant, table: &str, avsc: &str) -> Layout {
     let view = View {
         id: grant.view.clone(),
         dataset: grant.dataset.clone(),
@@ -49,12 +54,12 @@ fn layout_of(grant: &Grant, avsc: &str) -> Layout {
         schema_id: 7,
         partitions: 2,
     };
-    Layout::new(grant, "own.permits", &view, (avsc, 168)).expect("a layout")
+    Layout::new(grant, table, &view, (avsc, 168)).expect("a layout")
 }
 
 const TOPIC: TopicId = TopicId(7);
 
-async fn open_as(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Sink, SinkError> {
+pub(super) async fn open_as(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Sink, SinkError> {
     Locked::take(url, layout, timeouts).await?.open(TOPIC).await
 }
 
@@ -68,8 +73,13 @@ fn keyed(offset: i64, key: &str, deleted: bool) -> OwnedRecord {
     one
 }
 
+fn rounds_of(records: &[OwnedRecord]) -> Rounds {
+    let columns = columns::columns(AVSC).expect("columns");
+    RowMaker::new(columns, Arc::new(schemas())).rounds(records).expect("rows")
+}
+
 async fn apply(sink: &mut Sink, records: &[OwnedRecord]) -> Result<(), SinkError> {
-    let rounds = Rounds::of(records, &schemas()).expect("rows");
+    let rounds = rounds_of(records);
     sink.apply(&rounds, std::future::ready(Ok::<_, Unwritten>(()))).await
 }
 
@@ -133,7 +143,7 @@ async fn a_subscribers_trigger_sees_every_event_once_though_backends_are_killed(
         done = sink.positions[&0] as usize;
         while done < all.len() {
             let batch = &all[done..(done + 20).min(all.len())];
-            let rounds = Rounds::of(batch, &schemas()).expect("rows");
+            let rounds = rounds_of(batch);
             // Every third batch loses its backend between the writes and the commit.
             let kill = kills < 10 && (done / 20) % 3 == 1 + kills % 2;
             let released = async {
@@ -159,10 +169,61 @@ async fn a_subscribers_trigger_sees_every_event_once_though_backends_are_killed(
 }
 
 #[tokio::test]
+async fn events_of_one_key_in_one_batch_are_applied_in_their_order() {
+    let (url, client) = database("order").await;
+    let mut sink = open(&url).await;
+    client
+        .batch_execute(
+            "CREATE TABLE own.seen (number serial, what text); CREATE FUNCTION own.see() RETURNS trigger LANGUAGE plpgsql \
+             AS $$ BEGIN INSERT INTO own.seen (what) VALUES (coalesce(NEW.freshet_event_id, 'gone')); RETURN NULL; END $$; \
+             CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON own.permits FOR EACH ROW EXECUTE FUNCTION own.see()",
+        )
+        .await
+        .expect("a trigger");
+    let batch: Vec<OwnedRecord> = (0..300).map(|offset| keyed(offset, "a", offset % 3 == 2)).collect();
+    apply(&mut sink, &batch).await.expect("applied");
+    let expected: Vec<String> =
+        (0..300).map(|offset| if offset % 3 == 2 { "gone".to_owned() } else { format!("e-{offset}") }).collect();
+    assert_eq!(texts(&client, "SELECT what FROM own.seen ORDER BY number").await, expected);
+}
+
+#[tokio::test]
+async fn a_record_of_an_earlier_schema_that_does_not_fit_is_read_from_its_text() {
+    let (url, client) = database("earlier").await;
+    let later = AVSC.replace(r#"["null","string"]"#, r#"["null","long"]"#);
+    let layout = layout_of(&postgres_grant(), &later);
+    let mut rows = RowMaker::new(layout.columns().to_vec(), Arc::new(schemas()));
+    let mut sink = open_as(&url, layout, TIMEOUTS).await.expect("a sink");
+    let mut number = keyed(0, "a", false);
+    number.value = Some(vec![0, 0, 0, 0, 7, 6, b'p', b'-', b'1', 2, 4, b'4', b'2']);
+    let rounds = rows.rounds(&[number]).expect("rows");
+    sink.apply(&rounds, std::future::ready(Ok::<_, Unwritten>(()))).await.expect("applied");
+    assert_eq!(texts(&client, "SELECT status::text FROM own.permits").await, ["42"]);
+    let rounds = rows.rounds(&[keyed(1, "b", false)]).expect("rows");
+    let refused = sink.apply(&rounds, std::future::ready(Ok::<_, Unwritten>(()))).await.expect_err("no number");
+    assert!(refused.to_string().contains("wrong data (SQLSTATE 22P02)"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_view_may_have_many_fields() {
+    let (url, client) = database("wide").await;
+    let fields: Vec<String> =
+        (0..400).map(|number| format!(r#"{{"name":"f{number}","type":["null","long"],"default":null}}"#)).collect();
+    let fields = fields.join(",");
+    let wide = format!(r#"{},{fields}]}}"#, AVSC.strip_suffix("]}").expect("a record"));
+    let layout = layout_of(&postgres_grant(), &wide);
+    let mut rows = RowMaker::new(layout.columns().to_vec(), Arc::new(schemas()));
+    let mut sink = open_as(&url, layout, TIMEOUTS).await.expect("a sink");
+    let rounds = rows.rounds(&[keyed(0, "a", false)]).expect("rows");
+    sink.apply(&rounds, std::future::ready(Ok::<_, Unwritten>(()))).await.expect("applied");
+    assert_eq!(texts(&client, "SELECT status FROM own.permits WHERE f399 IS NULL").await, ["open"]);
+}
+
+#[tokio::test]
 async fn without_a_receipt_nothing_is_committed() {
     let (url, client) = database("receipt").await;
     let mut sink = open(&url).await;
-    let rounds = Rounds::of(&[keyed(0, "a", false)], &schemas()).expect("rows");
+    let rounds = rounds_of(&[keyed(0, "a", false)]);
     let ended = sink.apply(&rounds, std::future::ready(Err(Unwritten))).await;
     assert!(matches!(ended, Err(SinkError::Unwritten(_))), "{ended:?}");
     assert!(texts(&client, ROWS).await.is_empty());

@@ -1,0 +1,67 @@
+//! The next batch, read and made into rows while the database works on the one before.
+
+use std::time::Duration;
+
+use freshet_kafka::OwnedRecord;
+use freshet_kafka::batches::{BATCH_BYTES, BatchReader};
+use freshet_runtime::CancellationToken;
+
+use super::SinkError;
+use super::rows::{Rounds, RowMaker};
+
+/// How long a batch that has records waits for more at once, while the database is busy.
+const MORE_WAIT: Duration = Duration::from_millis(2);
+
+/// A batch, which may be empty.
+#[derive(Debug, Default)]
+pub struct Taken {
+    pub records: Vec<OwnedRecord>,
+    pub rounds: Rounds,
+    /// How many records of the view are behind the batch, where that was asked.
+    pub behind: Option<i64>,
+}
+
+/// Reads a view for one table. Blocking.
+#[derive(Debug)]
+pub struct Intake {
+    reader: BatchReader,
+    rows: RowMaker,
+    max_records: usize,
+    wait: Duration,
+}
+
+impl Intake {
+    /// `wait`: how long it waits for a first record.
+    pub fn new(reader: BatchReader, rows: RowMaker, max_records: usize, wait: Duration) -> Self {
+        Self { reader, rows, max_records: max_records.max(1), wait }
+    }
+
+    /// At most so many records as was said and [`BATCH_BYTES`]. Until `free` is set there is no haste: the batch is filled.
+    pub fn take(mut self, free: &CancellationToken, measure: bool) -> (Self, Result<Taken, SinkError>) {
+        let taken = self.taken(free, measure);
+        (self, taken)
+    }
+
+    fn taken(&mut self, free: &CancellationToken, measure: bool) -> Result<Taken, SinkError> {
+        let mut records: Vec<OwnedRecord> = Vec::new();
+        let mut bytes = 0;
+        while records.len() < self.max_records && bytes < BATCH_BYTES {
+            let wait = if records.is_empty() { self.wait } else { MORE_WAIT };
+            let room = (self.max_records - records.len(), BATCH_BYTES - bytes);
+            let more = self.reader.next_batch_within(room, wait)?;
+            bytes += more.iter().map(OwnedRecord::size_bytes).sum::<usize>();
+            records.extend(more);
+            if records.is_empty() || free.is_cancelled() {
+                break;
+            }
+        }
+        let behind = if measure { Some(behind(&self.reader)?) } else { None };
+        let rounds = self.rows.rounds(&records)?;
+        Ok(Taken { records, rounds, behind })
+    }
+}
+
+fn behind(reader: &BatchReader) -> Result<i64, freshet_kafka::Error> {
+    let ends = reader.end_offsets()?;
+    Ok(reader.positions().iter().map(|(partition, at)| (ends.get(partition).unwrap_or(at) - at).max(0)).sum())
+}
