@@ -1,4 +1,5 @@
-//! Records as natural JSON. The slow path: for HTTP, files and people.
+//! Records as natural JSON: for HTTP, files and people. [`Transcoder`] makes Avro of a text that is plainly a good record;
+//! [`encode`] takes the tree of any, and is the one that says what is wrong.
 //!
 //! | Avro | JSON |
 //! |---|---|
@@ -18,6 +19,9 @@
 
 mod decode;
 mod encode;
+mod scalar;
+mod transcode;
 
 pub use decode::{Natural, Nul, decode, field, record, widened};
 pub use encode::encode;
+pub use transcode::Transcoder;

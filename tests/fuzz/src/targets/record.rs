@@ -80,6 +80,14 @@ impl Target for Records {
         let text = text.map_err(|violations| format!("the check takes what has no JSON: {violations:?}"))?;
         let again = guard.ours("a record from JSON", most * 8, || json::encode(plan, &text))?;
         let again = again.map_err(|violations| format!("its own JSON {text} is refused: {violations:?}"))?;
+        let written = text.to_string();
+        let mut transcoded = Vec::new();
+        let is_taken = guard.ours("a record from a text of JSON", most * 8, || {
+            json::Transcoder::new().append(plan, written.as_bytes(), &mut transcoded)
+        })?;
+        if is_taken && transcoded != again {
+            return Err(format!("{written} becomes {transcoded:?} on the way, and {again:?} through a tree"));
+        }
         if !plan.check(&again, walk) {
             return Err(format!("what was encoded from {text} is refused: {:?}", walk.violations()));
         }

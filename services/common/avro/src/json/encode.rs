@@ -1,14 +1,11 @@
 //! JSON to Avro.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use freshet_core::{Code, Violation, Withheld};
-use serde_json::{Number, Value as Json};
+use serde_json::Value as Json;
 
-use crate::calendar::{self, NANOS_A_SECOND};
-use crate::decimal::{self, DecimalError};
+use super::scalar::{self, Scalar, Wrong};
 use crate::schema::{DecimalType, FieldType, RecordType};
-use crate::{Plan, limits, varint};
+use crate::{Plan, varint};
 
 /// One record from JSON to Avro. `Err` holds every violation up to [`freshet_core::MAX_VIOLATIONS`], each with the path of
 /// its field.
@@ -29,79 +26,6 @@ struct Encoder<'a> {
 impl Encoder<'_> {
     fn value(&mut self, ty: &FieldType, json: &Json) {
         match ty {
-            FieldType::Null => {
-                if !json.is_null() {
-                    self.wrong(ty, json);
-                }
-            }
-            FieldType::Boolean => match json {
-                Json::Bool(value) => self.out.push(u8::from(*value)),
-                _ => self.wrong(ty, json),
-            },
-            FieldType::Int => match json.as_i64().filter(|value| i32::try_from(*value).is_ok()) {
-                Some(value) => varint::write(value, &mut self.out),
-                None => self.wrong(ty, json),
-            },
-            FieldType::Long => match json.as_i64() {
-                Some(value) => varint::write(value, &mut self.out),
-                None => self.wrong(ty, json),
-            },
-            FieldType::Float => match float(json).map(|value| (value, value as f32)) {
-                // A finite number beyond the range of 32 bits would become infinite.
-                Some((wide, value)) if value.is_finite() || !wide.is_finite() => {
-                    self.out.extend_from_slice(&value.to_le_bytes());
-                }
-                _ => self.wrong(ty, json),
-            },
-            FieldType::Double => match float(json) {
-                Some(value) => self.out.extend_from_slice(&value.to_le_bytes()),
-                None => self.wrong(ty, json),
-            },
-            FieldType::String => match json {
-                Json::String(text) => varint::write_bytes(text.as_bytes(), &mut self.out),
-                _ => self.wrong(ty, json),
-            },
-            FieldType::Uuid => match json.as_str().filter(|text| limits::is_uuid(text.as_bytes())) {
-                Some(text) => varint::write_bytes(text.as_bytes(), &mut self.out),
-                None => self.wrong(ty, json),
-            },
-            FieldType::UuidFixed(_) => match json.as_str().and_then(uuid_bytes) {
-                Some(bytes) => self.out.extend_from_slice(&bytes),
-                None => self.wrong(ty, json),
-            },
-            FieldType::Bytes => match json.as_str().and_then(|text| STANDARD.decode(text).ok()) {
-                Some(bytes) => varint::write_bytes(&bytes, &mut self.out),
-                None => self.wrong(ty, json),
-            },
-            FieldType::Fixed(fixed) | FieldType::Duration(fixed) => {
-                let bytes = json.as_str().and_then(|text| STANDARD.decode(text).ok());
-                match bytes.filter(|bytes| bytes.len() == fixed.size) {
-                    Some(bytes) => self.out.extend_from_slice(&bytes),
-                    None => self.wrong(ty, json),
-                }
-            }
-            FieldType::Date => match json.as_str().and_then(calendar::date_from_text) {
-                Some(days) => varint::write(i64::from(days), &mut self.out),
-                None => self.wrong(ty, json),
-            },
-            FieldType::TimeMillis => self.time(ty, json, calendar::time_from_text, 1_000),
-            FieldType::TimeMicros => self.time(ty, json, calendar::time_from_text, 1_000_000),
-            FieldType::TimestampMillis => self.time(ty, json, calendar::timestamp_from_text, 1_000),
-            FieldType::TimestampMicros => self.time(ty, json, calendar::timestamp_from_text, 1_000_000),
-            FieldType::TimestampNanos => self.time(ty, json, calendar::timestamp_from_text, 1_000_000_000),
-            FieldType::LocalTimestampMillis => self.time(ty, json, calendar::local_from_text, 1_000),
-            FieldType::LocalTimestampMicros => self.time(ty, json, calendar::local_from_text, 1_000_000),
-            FieldType::LocalTimestampNanos => self.time(ty, json, calendar::local_from_text, 1_000_000_000),
-            FieldType::Decimal(decimal) => self.decimal(ty, decimal, json),
-            FieldType::Enum(symbols) => {
-                match json.as_str().and_then(|text| symbols.symbols.iter().position(|symbol| symbol == text)) {
-                    Some(index) => varint::write(index as i64, &mut self.out),
-                    None => {
-                        let message = format!("{} is not one of {}", self.shown(json), symbols.symbols.join(", "));
-                        self.note(Code::SchemaType, message);
-                    }
-                }
-            }
             FieldType::Array(items) => match json {
                 Json::Array(values) => {
                     if !values.is_empty() {
@@ -132,7 +56,29 @@ impl Encoder<'_> {
             },
             FieldType::Union(branches) => self.union(ty, branches, json),
             FieldType::Record(record) => self.record(record, json),
+            _ => self.scalar(ty, json),
         }
+    }
+
+    fn scalar(&mut self, ty: &FieldType, json: &Json) {
+        let put = Scalar::of(json).map_or(Err(Wrong::Type), |scalar| scalar::put(ty, scalar, &mut self.out));
+        let Err(wrong) = put else { return };
+        let shown = self.shown(json);
+        let message = match (wrong, ty) {
+            (Wrong::Type, FieldType::Enum(symbols)) => format!("{shown} is not one of {}", symbols.symbols.join(", ")),
+            (Wrong::TooFine, _) => format!("{shown} is finer than the {ty} that the schema has"),
+            (Wrong::Inexact, _) => format!("{shown} is not exact as a JSON number: write the decimal as a text"),
+            (Wrong::TooManyFractionDigits, FieldType::Decimal(DecimalType { scale, .. })) => {
+                format!("{shown} has more than {scale} digits behind the point")
+            }
+            (Wrong::TooManyDigits, FieldType::Decimal(DecimalType { precision, scale, .. })) => {
+                format!("{shown} has more than {} digits before the point", precision - scale)
+            }
+            (Wrong::Type | Wrong::TooManyFractionDigits | Wrong::TooManyDigits, _) => {
+                format!("{shown} is not {}", wanted(ty))
+            }
+        };
+        self.note(Code::SchemaType, message);
     }
 
     fn record(&mut self, record: &RecordType, json: &Json) {
@@ -187,60 +133,6 @@ impl Encoder<'_> {
         self.wrong(ty, json);
     }
 
-    fn time(&mut self, ty: &FieldType, json: &Json, read: fn(&str) -> Option<i128>, units_a_second: i128) {
-        let Some(nanos) = json.as_str().and_then(read) else { return self.wrong(ty, json) };
-        let unit = NANOS_A_SECOND / units_a_second;
-        if nanos.rem_euclid(unit) != 0 {
-            let message = format!("{} is finer than the {ty} that the schema has", self.shown(json));
-            return self.note(Code::SchemaType, message);
-        }
-        match i64::try_from(nanos.div_euclid(unit)) {
-            Ok(value) if in_range(ty, value, units_a_second) => varint::write(value, &mut self.out),
-            _ => self.wrong(ty, json),
-        }
-    }
-
-    fn decimal(&mut self, ty: &FieldType, decimal: &DecimalType, json: &Json) {
-        let text = match json {
-            Json::String(text) => text.clone(),
-            Json::Number(number) => match exact_text(number) {
-                Some(text) => text,
-                None => {
-                    let message =
-                        format!("{} is not exact as a JSON number: write the decimal as a text", self.shown(json));
-                    return self.note(Code::SchemaType, message);
-                }
-            },
-            _ => return self.wrong(ty, json),
-        };
-        let DecimalType { precision, scale, fixed } = decimal;
-        let unscaled = match decimal::parse(&text, *precision, *scale) {
-            Ok(unscaled) => unscaled,
-            Err(DecimalError::NotADecimal) => return self.wrong(ty, json),
-            Err(DecimalError::TooManyFractionDigits) => {
-                let message = format!("{} has more than {scale} digits behind the point", self.shown(json));
-                return self.note(Code::SchemaType, message);
-            }
-            Err(DecimalError::TooManyDigits) => {
-                let message =
-                    format!("{} has more than {} digits before the point", self.shown(json), precision - scale);
-                return self.note(Code::SchemaType, message);
-            }
-        };
-        match fixed {
-            None => {
-                let mut bytes = Vec::with_capacity(16);
-                decimal::to_bytes(unscaled, &mut bytes);
-                varint::write_bytes(&bytes, &mut self.out);
-            }
-            Some(fixed) => {
-                if !decimal::to_fixed(unscaled, fixed.size, &mut self.out) {
-                    self.wrong(ty, json);
-                }
-            }
-        }
-    }
-
     fn within(&mut self, name: &str, work: impl FnOnce(&mut Self)) {
         let length = self.path.len();
         self.path.push_str(if length == 0 { name.trim_start_matches('.') } else { name });
@@ -264,41 +156,6 @@ impl Encoder<'_> {
             Violation::new(code, self.path.clone(), message)
         });
     }
-}
-
-fn in_range(ty: &FieldType, value: i64, units_a_second: i128) -> bool {
-    match ty {
-        FieldType::TimeMillis | FieldType::TimeMicros => true,
-        _ => limits::is_timestamp(value, units_a_second as i64),
-    }
-}
-
-/// The number's own text where `f64` cannot have changed it: any decimal of up to 15 digits comes back from an `f64` as
-/// it was.
-fn exact_text(number: &Number) -> Option<String> {
-    let text = number.to_string();
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    (!number.is_f64() || (digits <= 15 && !text.contains(['e', 'E']))).then_some(text)
-}
-
-fn float(json: &Json) -> Option<f64> {
-    match json {
-        Json::Number(number) => number.as_f64(),
-        Json::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    if !limits::is_uuid(text.as_bytes()) {
-        return None;
-    }
-    u128::from_str_radix(&text.replace('-', ""), 16).ok().map(u128::to_be_bytes)
 }
 
 /// The value as it was given, shortened.

@@ -12,4 +12,5 @@ mod limits;
 mod predicate;
 mod projection;
 mod schema;
+mod transcode;
 mod walk;
