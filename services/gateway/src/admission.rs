@@ -3,16 +3,15 @@
 
 mod payload;
 
-use std::collections::BTreeMap;
-
 use freshet_avro::Walk;
+use freshet_avro::json::Transcoder;
 use freshet_catalog_model::compiled::PseudonymKey;
 use freshet_catalog_model::{Catalog, KeyForm};
 use freshet_core::{Code, Rejection, Violation, headers, topics};
 use freshet_kafka::Record;
 
 use crate::datasets::Dataset;
-use crate::envelope::Event;
+use crate::envelope::{Attributes, Event};
 
 /// All refusals of the gateway go to this partition of the reject topic, so that the lines of a file stay in order.
 const REJECT_PARTITION: i32 = 0;
@@ -49,7 +48,7 @@ impl Decision {
 /// Of a refusal: what was sent, and where it stood.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent<'a> {
-    pub attributes: &'a BTreeMap<String, String>,
+    pub attributes: &'a Attributes<'a>,
     pub raw: &'a [u8],
     pub content_type: &'a str,
     /// `<file> line <n>`.
@@ -68,16 +67,28 @@ pub(crate) struct Payload {
     pub division: Option<String>,
 }
 
+/// Buffers that are used again from event to event.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    transcoder: Transcoder,
+    walk: Walk,
+}
+
 impl Admission<'_> {
     /// Everything that can be said about the event without the others of its key: the validator does the rest.
-    pub fn admit(&self, event: &Event, walk: &mut Walk) -> Decision {
-        let mut violations = event.violations.clone();
+    pub fn admit(&self, event: &Event<'_>, buffers: &mut Buffers) -> Decision {
+        let mut violations = event.form_violations.clone();
+        let data = payload::read(self, event, &mut buffers.transcoder).unwrap_or_else(|violation| {
+            violations.push(violation);
+            payload::Read::Unreadable
+        });
+        violations.extend_from_slice(&event.attribute_violations);
         let size = event.size_bytes();
         if size > self.max_event_bytes {
             violations.push(too_large(size, self.max_event_bytes));
         }
         self.check_source(&event.attributes, &mut violations);
-        let payload = match payload::of_event(self, event, walk) {
+        let payload = match payload::of_event(self, event, data, &mut buffers.walk) {
             Ok(payload) => Some(payload),
             Err(further) => {
                 violations.extend(further);
@@ -101,7 +112,7 @@ impl Admission<'_> {
         }
     }
 
-    pub(crate) fn check_source(&self, attributes: &BTreeMap<String, String>, violations: &mut Vec<Violation>) {
+    pub(crate) fn check_source(&self, attributes: &Attributes<'_>, violations: &mut Vec<Violation>) {
         let Some(source) = attributes.get("source").filter(|source| !source.is_empty()) else { return };
         let department = self.department;
         match self.catalog.department_of_source(source) {
@@ -148,19 +159,14 @@ impl Admission<'_> {
     }
 
     /// The record as it will be published: what a line of a file becomes may be larger than the line.
-    pub(crate) fn check_size(
-        &self,
-        attributes: &BTreeMap<String, String>,
-        payload: &Payload,
-        violations: &mut Vec<Violation>,
-    ) {
-        let size = attributes_size(attributes) + payload.value.as_ref().map_or(0, Vec::len);
+    pub(crate) fn check_size(&self, attributes: &Attributes<'_>, payload: &Payload, violations: &mut Vec<Violation>) {
+        let size = attributes.size_bytes() + payload.value.as_ref().map_or(0, Vec::len);
         if size > self.max_event_bytes {
             violations.push(too_large(size, self.max_event_bytes));
         }
     }
 
-    pub(crate) fn record(&self, attributes: &BTreeMap<String, String>, payload: Payload) -> Record {
+    pub(crate) fn record(&self, attributes: &Attributes<'_>, payload: Payload) -> Record {
         let mut record_headers = self.headers(attributes);
         // The Kafka key says it; and a plain key must not ride in a header where the key is a pseudonym.
         record_headers.retain(|(name, _)| name != "ce_partitionkey");
@@ -207,14 +213,15 @@ impl Admission<'_> {
         Decision::Refuse { violations, record }
     }
 
-    fn key_of_partition_key(&self, attributes: &BTreeMap<String, String>) -> Option<Vec<u8>> {
+    fn key_of_partition_key(&self, attributes: &Attributes<'_>) -> Option<Vec<u8>> {
         let plain = attributes.get("partitionkey").filter(|plain| !plain.is_empty())?;
         self.dataset.compiled.key_of_plain(plain, self.pseudonym).ok()
     }
 
-    fn headers(&self, attributes: &BTreeMap<String, String>) -> Vec<(String, Vec<u8>)> {
-        let mut all: Vec<(String, Vec<u8>)> =
-            attributes.iter().map(|(name, value)| (format!("ce_{name}"), value.as_bytes().to_vec())).collect();
+    fn headers(&self, attributes: &Attributes<'_>) -> Vec<(String, Vec<u8>)> {
+        // Behind them: when it was published, the content type, and of a refusal up to four more.
+        let mut all: Vec<(String, Vec<u8>)> = Vec::with_capacity(attributes.iter().len() + 6);
+        all.extend(attributes.iter().map(|(name, value)| (["ce_", name].concat(), value.as_bytes().to_vec())));
         all.push((headers::PUBLISHED_AT.to_owned(), self.now_us.to_string().into_bytes()));
         all
     }
@@ -223,10 +230,6 @@ impl Admission<'_> {
 fn too_large(size: usize, limit: usize) -> Violation {
     let message = format!("the event has {size} bytes, attributes and data; at most {limit} are taken");
     Violation::whole(Code::EnvelopeSize, message)
-}
-
-pub(crate) fn attributes_size(attributes: &BTreeMap<String, String>) -> usize {
-    attributes.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// JSON, complete unless it would not fit into the record: then the first of them, and how many more.

@@ -1,15 +1,17 @@
 //! CloudEvents 1.0 over HTTP (binding 1.0.2): binary, structured and batched mode to one form, with everything that is
 //! wrong with the attributes. Knows nothing of datasets.
 
-use std::collections::BTreeMap;
+mod attributes;
+
+use std::borrow::Cow;
 
 use base64::Engine as _;
-use bytes::Bytes;
 use freshet_core::{Code, Violation};
-use freshet_mapping::json::{self, Members};
+use freshet_mapping::json::Members;
 use http::{HeaderMap, header};
-use serde_json::Value;
 use serde_json::value::RawValue;
+
+pub use attributes::Attributes;
 
 pub const STRUCTURED: &str = "application/cloudevents+json";
 pub const BATCH: &str = "application/cloudevents-batch+json";
@@ -20,27 +22,30 @@ const AVRO: &str = freshet_core::headers::AVRO;
 const MAX_NAME: usize = 20;
 const MAX_VALUE_BYTES: usize = 2048;
 
-/// One event as it was sent.
+/// One event as it was sent, borrowed from its request.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Event {
+pub struct Event<'a> {
     /// Context attributes and extensions, without `datacontenttype`. Those with a wrong name are left out.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes<'a>,
     pub data: Data,
     /// The data as sent, for the reject topic.
-    pub raw: Bytes,
-    pub content_type: String,
-    /// What is wrong with the attributes or the form of the data.
-    pub violations: Vec<Violation>,
+    pub raw: Cow<'a, [u8]>,
+    pub content_type: Cow<'static, str>,
+    /// What is wrong with the form of the event. It stands before what is wrong inside of the data.
+    pub form_violations: Vec<Violation>,
+    /// What is wrong with the attributes. It stands behind that.
+    pub attribute_violations: Vec<Violation>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+/// What the data is. The bytes are [`Event::raw`], and nobody has looked into them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Data {
     /// A delete.
     Absent,
-    Json(Value),
+    Json,
     /// Confluent wire format.
-    Avro(Bytes),
-    /// Said in the violations.
+    Avro,
+    /// Said in the violations, or too large.
     Unreadable,
 }
 
@@ -80,89 +85,98 @@ fn is_json(essence: &str) -> bool {
     essence == JSON || essence.ends_with("+json")
 }
 
-impl Event {
+impl<'a> Event<'a> {
     /// Binary mode: attributes in `ce-` headers, the body is the data.
     /// Data of more than `most` bytes is not read: the event is refused for its size.
-    pub fn from_binary(headers: &HeaderMap, body: Bytes, most: usize) -> Self {
+    pub fn from_binary(headers: &'a HeaderMap, body: &'a [u8], most: usize) -> Self {
         let mut violations = Vec::new();
-        let mut attributes = BTreeMap::new();
+        let mut all: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for (name, value) in headers {
             let Some(attribute) = name.as_str().strip_prefix("ce-") else { continue };
             match decode(value.as_bytes()) {
-                Some(_) if attributes.contains_key(attribute) => {
+                Some(_) if all.iter().any(|(known, _)| known == attribute) => {
                     violations.push(wrong(attribute, "is given more than once"));
                 }
-                Some(text) => drop(attributes.insert(attribute.to_owned(), text)),
+                Some(text) => all.push((attribute.into(), text.into())),
                 None => violations.push(wrong(attribute, "is not UTF-8")),
             }
         }
+        let mut attributes = Attributes::new(all);
         if attributes.remove("datacontenttype").is_some() {
             violations.push(wrong("datacontenttype", "is the Content-Type header in binary mode, not a ce- header"));
         }
         let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let content_type = sent.map_or_else(|| JSON.to_owned(), essence);
+        let content_type = sent.map_or(Cow::Borrowed(JSON), |text| essence(text).into());
         let data = if body.is_empty() {
             Data::Absent
         } else if content_type == AVRO {
-            Data::Avro(body.clone())
+            Data::Avro
         } else {
-            json_data(&body, most, &mut violations)
+            json_data(body, most)
         };
-        Self { attributes, data, raw: body, content_type, violations }.checked()
+        Self::checked(attributes, (data, body.into()), content_type, violations)
     }
 
-    /// Structured mode, or one member of a batch: the JSON form of an event, a part of `body`. `Err` where it is not even
-    /// an object.
-    pub fn from_structured(body: &Bytes, event: &str, most: usize) -> Result<Self, Violation> {
-        let attribute_of = |reason| Violation::whole(Code::EnvelopeAttribute, reason);
+    /// Structured mode, or one member of a batch: the JSON form of an event. `Err` where it is not even an object.
+    pub fn from_structured(event: &'a str, most: usize) -> Result<Self, Violation> {
         if !event.trim_start().starts_with('{') {
-            return Err(attribute_of("not a JSON object, which an event is".to_owned()));
+            return Err(of_form("not a JSON object, which an event is".to_owned()));
         }
-        let members = Members::parse(event).map_err(|error| attribute_of(format!("not an event: {error}")))?;
+        let members = Members::parse(event).map_err(|error| of_form(format!("not an event: {error}")))?;
+        Ok(Self::from_members(members, most))
+    }
+
+    /// The members of the JSON form of an event.
+    pub fn from_members(members: Members<'a>, most: usize) -> Self {
         let mut violations: Vec<Violation> =
             members.repeated().into_iter().map(|name| wrong(name, "is given more than once")).collect();
-        let mut attributes = BTreeMap::new();
+        let mut all = Vec::with_capacity(members.0.len());
         let (mut data, mut base64) = (None, None);
         for (name, value) in members.0 {
             match (name.as_ref(), scalar(value)) {
                 ("data", Some(Scalar::Null)) => {}
-                ("data", _) => data = Some(body.slice_ref(value.get().as_bytes())),
+                ("data", _) => data = Some(value.get().as_bytes()),
                 // CloudEvents JSON format §2.2: null is the same as absent.
                 (_, Some(Scalar::Null)) => {}
                 ("data_base64", Some(Scalar::Text(text))) => base64 = Some(text),
-                (_, Some(Scalar::Text(text) | Scalar::Other(text))) => drop(attributes.insert(name.into_owned(), text)),
+                (_, Some(Scalar::Text(text))) => all.push((name, text)),
+                (_, Some(Scalar::Other(text))) => all.push((name, text.into())),
                 (name, None) => violations.push(wrong(name, "is neither a text nor a number nor a boolean")),
             }
         }
-        let content_type = attributes.remove("datacontenttype").map_or_else(|| JSON.to_owned(), |text| essence(&text));
+        let mut attributes = Attributes::new(all);
+        let content_type = match attributes.remove("datacontenttype") {
+            Some(text) => essence(&text).into(),
+            None => Cow::Borrowed(JSON),
+        };
         if !is_json(&content_type) && content_type != AVRO {
             violations.push(wrong("datacontenttype", &format!("is \"{content_type}\"; {JSON} and {AVRO} are taken")));
         }
-        let (data, raw) = match (data, base64) {
-            (None, None) => (Data::Absent, Bytes::new()),
-            (Some(raw), None) if is_json(&content_type) => (json_data(&raw, most, &mut violations), raw),
+        let data = match (data, base64) {
+            (None, None) => (Data::Absent, Cow::default()),
+            (Some(raw), None) if is_json(&content_type) => (json_data(raw, most), raw.into()),
             (Some(raw), None) => {
-                violations.push(attribute_of(format!(
+                violations.push(of_form(format!(
                     "data is JSON but datacontenttype is \"{content_type}\"; put the bytes into data_base64"
                 )));
-                (Data::Unreadable, raw)
+                (Data::Unreadable, raw.into())
             }
             (Some(_), Some(text)) => {
-                violations.push(attribute_of("data and data_base64 are both given; give one of them".to_owned()));
-                (Data::Unreadable, Bytes::from(text))
+                violations.push(of_form("data and data_base64 are both given; give one of them".to_owned()));
+                (Data::Unreadable, bytes_of(text))
             }
             (None, Some(text)) => from_base64(text, &content_type, most, &mut violations),
         };
-        Ok(Self { attributes, data, raw, content_type, violations }.checked())
+        Self::checked(attributes, data, content_type, violations)
     }
 
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.get(name).map(String::as_str)
+        self.attributes.get(name)
     }
 
     /// Attributes and data as sent.
     pub fn size_bytes(&self) -> usize {
-        self.raw.len() + crate::admission::attributes_size(&self.attributes)
+        self.raw.len() + self.attributes.size_bytes()
     }
 
     /// A delete has no data, or its type says so: `….deleted`.
@@ -170,77 +184,105 @@ impl Event {
         self.data == Data::Absent || self.attribute("type").is_some_and(|kind| kind.ends_with(".deleted"))
     }
 
-    fn checked(mut self) -> Self {
-        let names: Vec<String> = self.attributes.keys().filter(|name| !is_name(name)).cloned().collect();
-        for name in names {
-            self.attributes.remove(&name);
-            self.violations.push(wrong(&name, "is not a name of 1 to 20 letters a-z and digits"));
-        }
-        for (name, value) in &self.attributes {
+    fn checked(
+        mut attributes: Attributes<'a>,
+        (data, raw): (Data, Cow<'a, [u8]>),
+        content_type: Cow<'static, str>,
+        form_violations: Vec<Violation>,
+    ) -> Self {
+        let mut violations = Vec::new();
+        attributes.retain(|name| {
+            let is_kept = is_name(name);
+            if !is_kept {
+                violations.push(wrong(name, "is not a name of 1 to 20 letters a-z and digits"));
+            }
+            is_kept
+        });
+        for (name, value) in attributes.iter() {
             if value.len() > MAX_VALUE_BYTES {
                 let length = value.len();
-                self.violations.push(wrong(name, &format!("has {length} bytes; at most {MAX_VALUE_BYTES} are taken")));
+                violations.push(wrong(name, &format!("has {length} bytes; at most {MAX_VALUE_BYTES} are taken")));
             } else if value.chars().any(char::is_control) {
-                self.violations.push(wrong(name, "holds control characters"));
+                violations.push(wrong(name, "holds control characters"));
             } else if let Some(problem) = problem_of(name, value) {
-                self.violations.push(wrong(name, &problem));
+                violations.push(wrong(name, &problem));
             }
         }
         for name in ["specversion", "id", "source", "type"] {
-            if !self.attributes.contains_key(name) {
-                self.violations.push(wrong(name, "is missing"));
+            if attributes.get(name).is_none() {
+                violations.push(wrong(name, "is missing"));
             }
         }
-        self
+        Self { attributes, data, raw, content_type, form_violations, attribute_violations: violations }
     }
 }
 
-fn from_base64(text: String, content_type: &str, most: usize, violations: &mut Vec<Violation>) -> (Data, Bytes) {
-    let malformed = |reason: String| Violation::whole(Code::SchemaMalformed, reason);
-    match base64::engine::general_purpose::STANDARD.decode(&text) {
+fn of_form(reason: String) -> Violation {
+    Violation::whole(Code::EnvelopeAttribute, reason)
+}
+
+fn from_base64<'a>(
+    text: Cow<'a, str>,
+    content_type: &str,
+    most: usize,
+    violations: &mut Vec<Violation>,
+) -> (Data, Cow<'a, [u8]>) {
+    match base64::engine::general_purpose::STANDARD.decode(text.as_bytes()) {
         Err(error) => {
-            violations.push(malformed(format!("data_base64 is not base64: {error}")));
-            (Data::Unreadable, Bytes::from(text))
+            let reason = format!("data_base64 is not base64: {error}");
+            violations.push(Violation::whole(Code::SchemaMalformed, reason));
+            (Data::Unreadable, bytes_of(text))
         }
-        Ok(bytes) if content_type == AVRO => (Data::Avro(Bytes::from(bytes.clone())), Bytes::from(bytes)),
-        Ok(bytes) => {
-            let bytes = Bytes::from(bytes);
-            (json_data(&bytes, most, violations), bytes)
-        }
+        Ok(bytes) if content_type == AVRO => (Data::Avro, bytes.into()),
+        Ok(bytes) => (json_data(&bytes, most), bytes.into()),
+    }
+}
+
+fn bytes_of(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => text.as_bytes().into(),
+        Cow::Owned(text) => text.into_bytes().into(),
+    }
+}
+
+fn json_data(json: &[u8], most: usize) -> Data {
+    if json.len() > most {
+        Data::Unreadable
+    } else if is_null(json) {
+        Data::Absent
+    } else {
+        Data::Json
     }
 }
 
 /// Null is no data.
-fn json_data(json: &[u8], most: usize, violations: &mut Vec<Violation>) -> Data {
-    if json.len() > most {
-        return Data::Unreadable;
-    }
-    match json::value(json) {
-        Ok(Value::Null) => Data::Absent,
-        Ok(value) => Data::Json(value),
-        Err(error) => {
-            violations.push(Violation::whole(Code::SchemaMalformed, format!("the data cannot be read: {error}")));
-            Data::Unreadable
-        }
-    }
+fn is_null(json: &[u8]) -> bool {
+    // RFC 8259 §2.
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let begin = json.iter().position(|byte| !is_blank(byte)).unwrap_or(json.len());
+    json[begin..].strip_prefix(b"null").is_some_and(|rest| rest.iter().all(is_blank))
 }
 
 /// An attribute's value, as its text.
-enum Scalar {
+enum Scalar<'a> {
     Null,
-    Text(String),
+    Text(Cow<'a, str>),
     /// A number or boolean, as it was written.
-    Other(String),
+    Other(&'a str),
 }
 
 /// None: an array or object.
-fn scalar(value: &RawValue) -> Option<Scalar> {
+fn scalar(value: &RawValue) -> Option<Scalar<'_>> {
     let text = value.get();
-    match text.as_bytes().first() {
-        Some(b'n') => Some(Scalar::Null),
-        Some(b'"') => serde_json::from_str(text).ok().map(Scalar::Text),
-        Some(b'[' | b'{') => None,
-        _ => Some(Scalar::Other(text.to_owned())),
+    match text.as_bytes() {
+        [b'n', ..] => Some(Scalar::Null),
+        // It is a JSON text already, so that without escapes it is what stands between the quotes.
+        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
+            Some(Scalar::Text(Cow::Borrowed(&text[1..=inner.len()])))
+        }
+        [b'"', ..] => serde_json::from_str(text).ok().map(|text| Scalar::Text(Cow::Owned(text))),
+        [b'[' | b'{', ..] => None,
+        _ => Some(Scalar::Other(text)),
     }
 }
 

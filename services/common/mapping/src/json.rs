@@ -14,6 +14,8 @@ use serde_json::{Error, Map, Number, Value};
 pub const MAX_DEPTH: usize = 64;
 /// Members of one row, or attributes of one event.
 pub const MAX_MEMBERS: usize = 4096;
+/// Most objects whose members are looked at one by one have no more.
+const FEW_MEMBERS: usize = 16;
 
 /// A whole document as a tree.
 pub fn value(json: &[u8]) -> Result<Value, Error> {
@@ -29,6 +31,15 @@ pub fn items(json: &[u8], most: usize) -> Result<(Vec<&RawValue>, usize), Error>
     let items = (&mut deserializer).deserialize_seq(Items { most })?;
     deserializer.end()?;
     Ok(items)
+}
+
+/// An array of at most `most` objects, read once. None where it is not plainly that: [`items`] and [`Members::parse`] of
+/// each item say what it is.
+pub fn objects(json: &[u8], most: usize) -> Option<Vec<Members<'_>>> {
+    let mut deserializer = serde_json::Deserializer::from_str(simdutf8::basic::from_utf8(json).ok()?);
+    let objects = (&mut deserializer).deserialize_seq(Objects { most }).ok()?;
+    deserializer.end().ok()?;
+    Some(objects)
 }
 
 /// An object whose values stay as they were written, in the order of the text. A name may stand in it twice:
@@ -48,14 +59,27 @@ impl<'a> Members<'a> {
     }
 
     pub fn repeated(&self) -> Vec<&str> {
+        let members = &self.0;
+        // An event has some ten: these are compared sooner than collected.
+        let is_again =
+            |(index, (name, _)): (usize, &(Cow<'_, str>, _))| members[..index].iter().any(|(own, _)| own == name);
+        if members.len() <= FEW_MEMBERS && !members.iter().enumerate().any(is_again) {
+            return Vec::new();
+        }
         repeated(self.0.iter().map(|(name, _)| name.as_ref()))
     }
 }
 
 /// Names that stand more than once, each once.
 pub(crate) fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let names: Vec<&str> = names.collect();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    if sorted.windows(2).all(|pair| pair[0] != pair[1]) {
+        return Vec::new();
+    }
     let (mut seen, mut twice) = (HashSet::new(), HashSet::new());
-    names.filter(|name| !seen.insert(*name) && twice.insert(*name)).collect()
+    names.into_iter().filter(|name| !seen.insert(*name) && twice.insert(*name)).collect()
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -69,7 +93,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
+                let mut members = Vec::with_capacity(FEW_MEMBERS);
                 while let Some(name) = map.next_key::<Text<'de>>()? {
                     if members.len() == MAX_MEMBERS {
                         return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
@@ -131,6 +155,29 @@ impl<'de> Visitor<'de> for Items {
             count += 1;
         }
         Ok((items, count))
+    }
+}
+
+struct Objects {
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Objects {
+    type Value = Vec<Members<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut objects = Vec::new();
+        while let Some(object) = seq.next_element::<Members<'de>>()? {
+            if objects.len() == self.most {
+                return Err(A::Error::custom(format_args!("more than {} objects", self.most)));
+            }
+            objects.push(object);
+        }
+        Ok(objects)
     }
 }
 
@@ -276,6 +323,29 @@ mod tests {
         assert!(items(b"{}", 3).is_err());
         assert!(items(b"[1] 2", 3).is_err());
         assert!(items(b"[\"\xff\"]", 3).is_err());
+    }
+
+    #[test]
+    fn objects_are_what_items_and_members_are() {
+        for json in [
+            "[]",
+            " [ {} ] ",
+            r#"[{"a": 1.10, "b\n": "x", "a": null}, {}]"#,
+            "[{}, 1]",
+            "[{}, {}, {}]",
+            "{}",
+            "[{}] 2",
+            r#"[{"a": [1, {"b": "\ud800"}]}]"#,
+            "[{]",
+            "",
+        ] {
+            let parts = items(json.as_bytes(), 2).ok().filter(|(_, count)| *count <= 2).map(|(items, _)| items);
+            let of_items: Option<Vec<Members<'_>>> =
+                parts.and_then(|items| items.iter().map(|item| Members::parse(item.get()).ok()).collect());
+            let text = |objects: Option<Vec<Members<'_>>>| objects.map(|objects| format!("{objects:?}"));
+            assert_eq!(text(objects(json.as_bytes(), 2)), text(of_items), "{json}");
+        }
+        assert!(objects(b"[{\"a\": \"\xff\"}]", 2).is_none());
     }
 
     #[test]

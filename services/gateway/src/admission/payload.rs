@@ -1,27 +1,74 @@
 //! An event's data against the dataset's schema: to a datum and its key, or to everything that is wrong.
 
+use freshet_avro::json::Transcoder;
 use freshet_avro::{Walk, framing};
 use freshet_catalog_model::VersionRule;
 use freshet_catalog_model::compiled::CompiledSchema;
 use freshet_core::{Code, Violation};
+use freshet_mapping::json;
 use serde_json::Value;
 
 use super::{Admission, Payload};
 use crate::envelope::{Data, Event};
 
-pub(super) fn of_event(admission: &Admission<'_>, event: &Event, walk: &mut Walk) -> Result<Payload, Vec<Violation>> {
+/// An event's data, as far as it must be read to be judged.
+#[derive(Debug)]
+pub(super) enum Read<'a> {
+    Absent,
+    /// A record of the latest schema, in the wire format.
+    Record(Vec<u8>),
+    /// JSON of which the encoder has to say what it is, or of a delete.
+    Tree(Value),
+    /// What came in the wire format.
+    Avro(&'a [u8]),
+    /// That has been said.
+    Unreadable,
+}
+
+/// Good JSON becomes its record here; all other JSON a tree, in which the encoder finds everything that is wrong. `Err`:
+/// it is not JSON, or a name stands in it twice.
+pub(super) fn read<'a>(
+    admission: &Admission<'_>,
+    event: &'a Event<'_>,
+    transcoder: &mut Transcoder,
+) -> Result<Read<'a>, Violation> {
+    match event.data {
+        Data::Absent => return Ok(Read::Absent),
+        Data::Unreadable => return Ok(Read::Unreadable),
+        Data::Avro => return Ok(Read::Avro(&event.raw)),
+        Data::Json => {}
+    }
+    if !event.is_delete() {
+        let schema = admission.dataset.compiled.latest();
+        // Most records are less than half as long as their JSON.
+        let mut value = Vec::with_capacity(framing::HEADER_BYTES + event.raw.len() / 2);
+        framing::write(schema.id, &[], &mut value);
+        if transcoder.append(&schema.plan, &event.raw, &mut value) {
+            return Ok(Read::Record(value));
+        }
+    }
+    let unreadable = |error| Violation::whole(Code::SchemaMalformed, format!("the data cannot be read: {error}"));
+    json::value(&event.raw).map(Read::Tree).map_err(unreadable)
+}
+
+pub(super) fn of_event(
+    admission: &Admission<'_>,
+    event: &Event<'_>,
+    data: Read<'_>,
+    walk: &mut Walk,
+) -> Result<Payload, Vec<Violation>> {
     let mut violations = Vec::new();
     let delete = event.is_delete();
     if event.attribute("sequence").is_none() && (delete || needs_sequence(admission)) {
         violations.push(missing_sequence(delete));
     }
-    let payload = match &event.data {
-        // Said in the event's own violations.
-        Data::Unreadable => Err(Vec::new()),
-        Data::Absent => of_delete(admission, event, None),
-        Data::Json(data) if delete => of_delete(admission, event, Some(data)),
-        Data::Json(data) => of_json(admission, data, walk),
-        Data::Avro(value) => of_avro(admission, value, walk)
+    let payload = match data {
+        Read::Unreadable => Err(Vec::new()),
+        Read::Absent => of_delete(admission, event, None),
+        Read::Tree(data) if delete => of_delete(admission, event, Some(&data)),
+        Read::Tree(data) => of_tree(admission, &data, walk),
+        Read::Record(value) => checked(admission, admission.dataset.compiled.latest(), value, walk),
+        Read::Avro(value) => of_avro(admission, value, walk)
             .map(|payload| Payload { value: if delete { None } else { payload.value }, ..payload }),
     };
     match payload {
@@ -54,16 +101,16 @@ pub(crate) fn of_datum(admission: &Admission<'_>, datum: &[u8], walk: &mut Walk)
     let schema = admission.dataset.compiled.latest();
     let mut value = Vec::new();
     framing::write(schema.id, datum, &mut value);
-    checked(admission, schema, datum, value, walk)
+    checked(admission, schema, value, walk)
 }
 
-fn of_json(admission: &Admission<'_>, data: &Value, walk: &mut Walk) -> Result<Payload, Vec<Violation>> {
+fn of_tree(admission: &Admission<'_>, data: &Value, walk: &mut Walk) -> Result<Payload, Vec<Violation>> {
     let datum = freshet_avro::json::encode(&admission.dataset.compiled.latest().plan, data)?;
     of_datum(admission, &datum, walk)
 }
 
 fn of_avro(admission: &Admission<'_>, value: &[u8], walk: &mut Walk) -> Result<Payload, Vec<Violation>> {
-    let (id, datum) =
+    let (id, _) =
         framing::split(value).map_err(|error| vec![Violation::whole(Code::SchemaFraming, error.to_string())])?;
     let compiled = &admission.dataset.compiled;
     let schema = compiled.schema(id).ok_or_else(|| {
@@ -71,16 +118,17 @@ fn of_avro(admission: &Admission<'_>, value: &[u8], walk: &mut Walk) -> Result<P
         let message = format!("schema {id} is not one of {}'s; those are {known}", admission.dataset.id());
         vec![Violation::whole(Code::SchemaUnknown, message)]
     })?;
-    checked(admission, schema, datum, value.to_vec(), walk)
+    checked(admission, schema, value.to_vec(), walk)
 }
 
+/// The payload of a value in the wire format.
 fn checked(
     admission: &Admission<'_>,
     schema: &CompiledSchema,
-    datum: &[u8],
     value: Vec<u8>,
     walk: &mut Walk,
 ) -> Result<Payload, Vec<Violation>> {
+    let datum = &value[framing::HEADER_BYTES..];
     if !schema.plan.check(datum, walk) {
         return Err(walk.violations().to_vec());
     }
@@ -94,7 +142,7 @@ fn checked(
 }
 
 /// The key of a delete: the key fields of its data (others are not looked at), or the attribute `partitionkey`.
-fn of_delete(admission: &Admission<'_>, event: &Event, data: Option<&Value>) -> Result<Payload, Vec<Violation>> {
+fn of_delete(admission: &Admission<'_>, event: &Event<'_>, data: Option<&Value>) -> Result<Payload, Vec<Violation>> {
     let dataset = &admission.dataset.compiled.dataset;
     let compiled = &admission.dataset.compiled;
     let key = match (data, event.attribute("partitionkey")) {
@@ -144,7 +192,7 @@ fn key_texts(fields: &[String], data: &Value) -> Result<Vec<String>, Vec<Violati
 }
 
 /// `partitionkey` is optional where the data gives the key; if it is there, it must be that key.
-fn check_partition_key(admission: &Admission<'_>, event: &Event, payload: &Payload) -> Option<Violation> {
+fn check_partition_key(admission: &Admission<'_>, event: &Event<'_>, payload: &Payload) -> Option<Violation> {
     let plain = event.attribute("partitionkey")?;
     match admission.dataset.compiled.key_of_plain(plain, admission.pseudonym) {
         Ok(key) if key == payload.key => None,

@@ -6,8 +6,6 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use freshet_avro::Walk;
 use freshet_core::Violation;
 use freshet_kafka::Position;
 use freshet_kafka::publisher::PublishError;
@@ -19,7 +17,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::path::DatasetId;
-use crate::admission::{Admission, Decision, Sent};
+use crate::admission::{Admission, Buffers, Decision, Sent};
 use crate::auth::Caller;
 use crate::body;
 use crate::config::Config;
@@ -161,8 +159,8 @@ pub(super) async fn publish(
     let config = &gateway.config;
     let body = body::whole(&headers, body, config, (&gateway.shares.work_bytes, department)).await?;
     let events = match mode {
-        Mode::Binary => vec![Ok(Event::from_binary(&headers, body.bytes.clone(), config.max_event_bytes))],
-        Mode::Structured => vec![sending(&body.bytes, text_of(&body.bytes)?, config.max_event_bytes)],
+        Mode::Binary => vec![Ok(Event::from_binary(&headers, &body.bytes, config.max_event_bytes))],
+        Mode::Structured => vec![sending(text_of(&body.bytes)?, config.max_event_bytes)],
         Mode::Batch => batch(&body.bytes, config)?,
     };
     let _in_flight = Gateway::place(&gateway.shares.events, department, events.len(), "events")?;
@@ -198,10 +196,10 @@ fn slow_down(gateway: &Gateway, department: &str, too_fast: TooFast) -> Problem 
 }
 
 /// An event, or a member of a batch that is none: what is wrong with it, and its bytes.
-type Sending = Result<Event, (Violation, Bytes)>;
+type Sending<'a> = Result<Event<'a>, (Violation, &'a [u8])>;
 
-fn sending(body: &Bytes, event: &str, most: usize) -> Sending {
-    Event::from_structured(body, event, most).map_err(|violation| (violation, body.slice_ref(event.as_bytes())))
+fn sending(event: &str, most: usize) -> Sending<'_> {
+    Event::from_structured(event, most).map_err(|violation| (violation, event.as_bytes()))
 }
 
 /// A whole JSON document, whatever it is.
@@ -213,7 +211,10 @@ fn not_json(error: &serde_json::Error) -> Problem {
     Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
 }
 
-fn batch(body: &Bytes, config: &Config) -> Result<Vec<Sending>, Problem> {
+fn batch<'a>(body: &'a [u8], config: &Config) -> Result<Vec<Sending<'a>>, Problem> {
+    if let Some(members) = json::objects(body, config.max_batch_events) {
+        return Ok(members.into_iter().map(|event| Ok(Event::from_members(event, config.max_event_bytes))).collect());
+    }
     // An array is read once, here below, not once more to see whether it is one.
     let begins = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if begins != Some(&b'[') {
@@ -226,7 +227,7 @@ fn batch(body: &Bytes, config: &Config) -> Result<Vec<Sending>, Problem> {
         let detail = format!("the batch has {count} events; at most {most} are taken at once");
         return Err(Problem::new(Kind::TooLarge, detail));
     }
-    Ok(members.into_iter().map(|member| sending(body, member.get(), config.max_event_bytes)).collect())
+    Ok(members.into_iter().map(|member| sending(member.get(), config.max_event_bytes)).collect())
 }
 
 struct Judged {
@@ -235,17 +236,17 @@ struct Judged {
     decision: Decision,
 }
 
-fn judge(admission: &Admission<'_>, events: Vec<Sending>) -> Vec<Judged> {
-    let mut walk = Walk::new();
-    let judge = |sending: Sending| match sending {
+fn judge(admission: &Admission<'_>, events: Vec<Sending<'_>>) -> Vec<Judged> {
+    let mut buffers = Buffers::default();
+    let judge = |sending: Sending<'_>| match sending {
         Ok(event) => {
-            let decision = admission.admit(&event, &mut walk);
+            let decision = admission.admit(&event, &mut buffers);
             let attribute = |name| event.attribute(name).map(str::to_owned);
             Judged { id: attribute("id"), source: attribute("source"), decision }
         }
         Err((violation, raw)) => {
             let attributes = Default::default();
-            let sent = Sent { attributes: &attributes, raw: &raw, content_type: "application/json", line: None };
+            let sent = Sent { attributes: &attributes, raw, content_type: "application/json", line: None };
             Judged { id: None, source: None, decision: admission.refuse(vec![violation], sent) }
         }
     };

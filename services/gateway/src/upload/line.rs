@@ -1,6 +1,5 @@
 //! A line of a file to its record: attributes that follow from the line, the same each time the file is sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use freshet_avro::Walk;
@@ -12,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Choices, Job};
 use crate::admission::{Admission, Decision, Payload, Sent, missing_sequence, needs_sequence, payload_of_datum};
 use crate::datasets::{Compiled, Dataset};
+use crate::envelope::Attributes;
 use crate::problem::{Kind, Problem};
 use crate::state::Gateway;
 
@@ -67,9 +67,8 @@ impl Job {
     }
 
     /// What all lines have in common.
-    fn attributes(&self) -> BTreeMap<String, String> {
-        let common = [("specversion", "1.0"), ("source", &self.source)];
-        common.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    fn attributes(&self) -> Attributes<'_> {
+        Attributes::new(vec![("specversion".into(), "1.0".into()), ("source".into(), self.source.as_str().into())])
     }
 
     pub(super) fn judge(&self, line: Line, walk: &mut Walk) -> Decision {
@@ -90,22 +89,21 @@ impl Job {
         })
     }
 
-    fn publish(
-        &self,
+    fn publish<'a>(
+        &'a self,
         event: &MappedEvent,
-        attributes: &mut BTreeMap<String, String>,
+        attributes: &mut Attributes<'a>,
         walk: &mut Walk,
     ) -> Result<Decision, Vec<Violation>> {
         let admission = self.admission();
         let delete = event.operation == Operation::Delete;
-        let mut put = |name: &str, value: String| drop(attributes.insert(name.to_owned(), value));
         let verb = if delete { "deleted" } else { "changed" };
-        put("type", format!("freshet.{}.{verb}", self.dataset.id()));
+        attributes.put("type", format!("freshet.{}.{verb}", self.dataset.id()));
         if let Some(time) = &event.time {
-            put("time", time.clone());
+            attributes.put("time", time.clone());
         }
         if let Some(divcode) = self.divcode.as_ref().filter(|_| delete || !self.has_division_field()) {
-            put("divcode", divcode.clone());
+            attributes.put("divcode", divcode.as_str());
         }
         let sequence = match event.sequence {
             Some(sequence) => Some(sequence),
@@ -115,7 +113,7 @@ impl Job {
             None => None,
         };
         if let Some(sequence) = sequence {
-            put("sequence", format!("{sequence:020}"));
+            attributes.put("sequence", format!("{sequence:020}"));
         }
         let payload = match (&event.datum, delete) {
             (Some(datum), false) => payload_of_datum(&admission, datum, walk)?,
@@ -125,9 +123,9 @@ impl Job {
                 Payload { key: key.map_err(|violation| vec![violation])?, value: None, division: None }
             }
         };
-        put("id", self.event_id(&payload, sequence));
+        attributes.put("id", self.event_id(&payload, sequence));
         let mut violations = Vec::new();
-        admission.check_division(attributes.get("divcode").map(String::as_str), &payload, &mut violations);
+        admission.check_division(attributes.get("divcode"), &payload, &mut violations);
         admission.check_size(attributes, &payload, &mut violations);
         if violations.is_empty() {
             Ok(Decision::Publish(admission.record(attributes, payload)))

@@ -6,7 +6,7 @@ use freshet_catalog_model::compiled::CompiledDataset;
 use http::Request;
 use serde_json::{Value, json};
 
-use crate::fixture::{EVENTS, Fixture, PARKS, ROADS, catalog, closure, get, header, post};
+use crate::fixture::{EVENTS, Fixture, PARKS, ROADS, catalog, closure, get, header, post, violations};
 
 fn decoded(dataset: &str, value: &[u8]) -> Value {
     let (id, datum) = framing::split(value).unwrap();
@@ -131,6 +131,27 @@ async fn a_refused_event_gets_every_violation_and_stands_in_the_reject_topic() {
         "1"
     );
     assert_eq!(fixture.metric(r#"freshet_gateway_errors_total{kind="refused"}"#).unwrap(), "1");
+}
+
+#[tokio::test]
+async fn data_that_cannot_be_read_is_said_before_the_attributes() {
+    let fixture = Fixture::new();
+    for data in [r#"{"closure_id":"RC-1","closure_id":"RC-2"}"#, r#"{"closure_id":"\ud800"}"#, "[1e999]"] {
+        let mut event = closure(1);
+        event["time"] = json!("yesterday");
+        event["data"] = json!("here");
+        let text = event.to_string().replace("\"here\"", data);
+        for (content_type, body) in [
+            ("application/cloudevents+json", text.clone()),
+            ("application/cloudevents-batch+json", format!("[{text}]")),
+        ] {
+            let answer = fixture.send(post(EVENTS, ROADS, content_type, body)).await.json();
+            let said = if answer["results"].is_null() { &answer } else { &answer["results"][0] };
+            let expected = pairs(&[("schema.malformed", ""), ("envelope.attribute", "time")]);
+            assert_eq!(violations(&said["violations"]), expected, "{answer}");
+            assert_eq!(fixture.sink.records().last().unwrap().value.as_deref(), Some(data.as_bytes()), "as sent");
+        }
+    }
 }
 
 #[tokio::test]
