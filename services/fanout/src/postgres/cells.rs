@@ -107,6 +107,7 @@ impl Array {
     }
 
     /// How many rows it has.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         usize::try_from(self.count).unwrap_or_default()
     }
