@@ -34,7 +34,7 @@ impl AuditLog for Publisher {
             topic: topics::AUDIT.to_owned(),
             key: Some(receipt.grant.clone().into_bytes()),
             value: Some(value),
-            headers: vec![("content-type".to_owned(), b"application/json".to_vec())],
+            headers: [("content-type", "application/json")].into_iter().collect(),
             ..Record::default()
         });
         Box::pin(async move { self.publish(record?).await.map(drop).map_err(|error| error.to_string()) })

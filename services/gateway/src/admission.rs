@@ -8,7 +8,7 @@ use freshet_avro::json::Transcoder;
 use freshet_catalog_model::compiled::PseudonymKey;
 use freshet_catalog_model::{Catalog, KeyForm};
 use freshet_core::{Code, Rejection, Violation, headers, topics};
-use freshet_kafka::Record;
+use freshet_kafka::{Headers, Record};
 
 use crate::datasets::Dataset;
 use crate::envelope::{Attributes, Event};
@@ -167,10 +167,9 @@ impl Admission<'_> {
     }
 
     pub(crate) fn record(&self, attributes: &Attributes<'_>, payload: Payload) -> Record {
-        let mut record_headers = self.headers(attributes);
         // The Kafka key says it; and a plain key must not ride in a header where the key is a pseudonym.
-        record_headers.retain(|(name, _)| name != "ce_partitionkey");
-        record_headers.push((headers::CONTENT_TYPE.to_owned(), headers::AVRO.as_bytes().to_vec()));
+        let mut record_headers = self.headers(attributes, PartitionKey::LeftOut);
+        record_headers.push(headers::CONTENT_TYPE, headers::AVRO.as_bytes());
         Record {
             topic: topics::publish(self.dataset.id()),
             partition: None,
@@ -184,21 +183,20 @@ impl Admission<'_> {
     /// The refusal, as it stands in `reject.<department>`: what was sent, unchanged, with everything that is wrong.
     pub fn refuse(&self, violations: Vec<Violation>, sent: Sent<'_>) -> Decision {
         let violations = Violation::first(violations);
-        let mut record_headers = self.headers(sent.attributes);
-        let key = self.key_of_partition_key(sent.attributes);
-        if self.dataset.compiled.dataset.key.form == KeyForm::Pseudonym {
+        let mut record_headers = match self.dataset.compiled.dataset.key.form {
             // Such a plain key identifies a person; the record's key says the same and does not.
-            record_headers.retain(|(name, _)| name != "ce_partitionkey");
-        }
+            KeyForm::Pseudonym => self.headers(sent.attributes, PartitionKey::LeftOut),
+            KeyForm::Plain => self.headers(sent.attributes, PartitionKey::Kept),
+        };
+        let key = self.key_of_partition_key(sent.attributes);
         // A delete that says its key is all there is of it, and can be sent again from the reject topic.
         let content_type = if key.is_some() && sent.raw.is_empty() { headers::AVRO } else { sent.content_type };
-        let mut put = |name: &str, value: Vec<u8>| record_headers.push((name.to_owned(), value));
-        put(headers::CONTENT_TYPE, content_type.as_bytes().to_vec());
-        put(headers::VIOLATIONS, violations_header(&violations));
-        put(headers::REJECTED_FROM, b"gateway".to_vec());
-        put(headers::REJECTED_DATASET, self.dataset.id().as_bytes().to_vec());
+        record_headers.push(headers::CONTENT_TYPE, content_type.as_bytes());
+        record_headers.push(headers::VIOLATIONS, &violations_header(&violations));
+        record_headers.push(headers::REJECTED_FROM, b"gateway");
+        record_headers.push(headers::REJECTED_DATASET, self.dataset.id().as_bytes());
         if let Some(line) = sent.line {
-            put(headers::REJECTED_LINE, line.as_bytes().to_vec());
+            record_headers.push(headers::REJECTED_LINE, line.as_bytes());
         }
         // What is too large is cut: the topic would not take it, and the publisher has it.
         let raw = &sent.raw[..sent.raw.len().min(self.max_event_bytes)];
@@ -218,13 +216,26 @@ impl Admission<'_> {
         self.dataset.compiled.key_of_plain(plain, self.pseudonym).ok()
     }
 
-    fn headers(&self, attributes: &Attributes<'_>) -> Vec<(String, Vec<u8>)> {
-        // Behind them: when it was published, the content type, and of a refusal up to four more.
-        let mut all: Vec<(String, Vec<u8>)> = Vec::with_capacity(attributes.iter().len() + 6);
-        all.extend(attributes.iter().map(|(name, value)| (["ce_", name].concat(), value.as_bytes().to_vec())));
-        all.push((headers::PUBLISHED_AT.to_owned(), self.now_us.to_string().into_bytes()));
+    fn headers(&self, attributes: &Attributes<'_>, partition_key: PartitionKey) -> Headers {
+        let count = attributes.iter().len() + MORE_HEADERS;
+        let mut all = Headers::with_capacity(count, attributes.size_bytes());
+        for (name, value) in attributes.iter() {
+            if name != "partitionkey" || partition_key == PartitionKey::Kept {
+                all.push_prefixed("ce_", name, value.as_bytes());
+            }
+        }
+        all.push(headers::PUBLISHED_AT, self.now_us.to_string().as_bytes());
         all
     }
+}
+
+/// Behind the attributes: when it was published, the content type, and of a refusal up to four more.
+const MORE_HEADERS: usize = 6;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PartitionKey {
+    Kept,
+    LeftOut,
 }
 
 fn too_large(size: usize, limit: usize) -> Violation {

@@ -125,9 +125,9 @@ fn batches(cluster: &Cluster) -> anyhow::Result<(Vec<Bytes>, Vec<Record>)> {
 
 fn cloudevent(record: &Record, data: Value) -> anyhow::Result<Value> {
     let mut event = Map::new();
-    for (name, value) in &record.headers {
+    for (name, value) in record.headers.iter() {
         if let Some(attribute) = name.strip_prefix("ce_") {
-            event.insert(attribute.to_owned(), String::from_utf8(value.clone())?.into());
+            event.insert(attribute.to_owned(), String::from_utf8(value.to_vec())?.into());
         }
     }
     event.insert("data".to_owned(), data);

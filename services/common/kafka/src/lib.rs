@@ -12,6 +12,7 @@ mod client;
 pub mod connection;
 pub mod error;
 mod group;
+mod headers;
 pub mod metrics;
 mod native;
 pub mod publisher;
@@ -26,6 +27,7 @@ pub mod window;
 
 pub use connection::Connection;
 pub use error::Error;
+pub use headers::Headers;
 pub use metrics::{LoopMetrics, WindowMetrics};
 pub use record::{OwnedRecord, Position, Record};
 pub use topic_id::TopicId;

@@ -93,8 +93,7 @@ impl Publisher {
         base.timestamp = record.timestamp_ms;
         base.key = record.key.as_deref();
         base.payload = record.value.as_deref();
-        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-        base.headers = native_headers(record.headers.len(), headers);
+        base.headers = native_headers(record.headers.len(), record.headers.iter());
         let bytes = record.key.as_ref().map_or(0, Vec::len) + record.value.as_ref().map_or(0, Vec::len);
         match self.producer.send::<[u8], [u8]>(base) {
             Ok(()) => Ok(Acknowledgement(receiver)),

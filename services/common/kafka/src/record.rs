@@ -4,7 +4,7 @@ use freshet_core::Header;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, OwnedHeaders};
 
-use crate::native;
+use crate::{Headers, native};
 
 /// A record that was read. `value` is `None` for a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Record {
     pub partition: Option<i32>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Headers,
     pub timestamp_ms: Option<i64>,
 }
 

@@ -154,13 +154,15 @@ impl World {
             partition: None,
             key: Some(key.as_bytes().to_vec()),
             value: Some(value),
-            headers: vec![
+            headers: [
                 header("ce_specversion", "1.0".to_owned()),
                 header("ce_id", format!("{key}-{step}")),
                 header("ce_source", "urn:permits".to_owned()),
                 header("ce_type", "permits.changed".to_owned()),
                 header("freshet_published_at", now.to_string()),
-            ],
+            ]
+            .into_iter()
+            .collect(),
             timestamp_ms: None,
         }
     }

@@ -250,7 +250,7 @@ pub fn closure(sequence: u64) -> Value {
 }
 
 pub fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
-    record.headers.iter().find(|(known, _)| known == name).map(|(_, value)| std::str::from_utf8(value).unwrap())
+    record.headers.get(name).map(|value| std::str::from_utf8(value).unwrap())
 }
 
 pub fn credentials_file() -> tempfile::NamedTempFile {

@@ -12,7 +12,7 @@ fn record(topic: &str, number: u32) -> Record {
         topic: topic.to_owned(),
         key: Some(key_of(number).into_bytes()),
         value: Some(number.to_string().into_bytes()),
-        headers: vec![("ce_id".to_owned(), number.to_string().into_bytes())],
+        headers: [("ce_id", number.to_string())].into_iter().collect(),
         ..Record::default()
     }
 }
