@@ -23,6 +23,10 @@ async fn what_is_published_during_an_outage_is_acknowledged_after_it_in_order() 
     mock.create_topic("events", 1, 1).unwrap();
     let publisher = Publisher::new(&Connection::to(mock.bootstrap_servers()), "test", 100).unwrap();
     assert_eq!(publisher.publish(record(0)).await.unwrap().offset, 0);
+    // Its place is free a moment after its answer.
+    while publisher.in_flight() > 0 {
+        tokio::task::yield_now().await;
+    }
     mock.broker_down(1).unwrap();
     let waiting: Vec<_> = (1..10).map(|number| publisher.enqueue(&record(number)).unwrap()).collect();
     assert_eq!(publisher.in_flight(), 9);
