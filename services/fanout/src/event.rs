@@ -2,15 +2,15 @@
 //! (`application/cloudevents+json`), the same for a webhook's body, a pull response and a server-sent event.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use freshet_avro::{Plan, framing};
+use freshet_avro::{Plan, Walk, framing, json};
 use freshet_core::{Violation, headers};
 use freshet_kafka::OwnedRecord;
+use serde::ser::{SerializeMap as _, Serializer as _};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -72,30 +72,59 @@ impl Schemas {
     /// entity's key), `operation` (`upsert` or `delete`), `removal` (why a row is removed: `deleted` or `left_filter`)
     /// and `publishedat` (when the bus took the event). `data` is null for a delete.
     pub fn cloudevent(&self, record: &OwnedRecord) -> Result<Map<String, Value>, EventError> {
-        let mut event = Map::new();
-        event.insert("specversion".to_owned(), "1.0".into());
-        for (name, value) in &record.headers {
-            if let (Some(attribute), Ok(text)) = (name.strip_prefix("ce_"), std::str::from_utf8(value)) {
-                event.insert(attribute.to_owned(), text.into());
-            }
-        }
-        event.insert("datacontenttype".to_owned(), "application/json".into());
-        if let Some(key) = key_text(record) {
-            event.entry("partitionkey").or_insert_with(|| key.into_owned().into());
-        }
-        if let Some(at) = published_at(record) {
-            event.insert("publishedat".to_owned(), at.to_string().into());
-        }
-        let data = self.data(record)?;
-        event.insert("operation".to_owned(), if data.is_some() { "upsert" } else { "delete" }.into());
-        if data.is_none()
-            && let Some(reason) = record.header_str(headers::REMOVAL)
-        {
-            event.insert("removal".to_owned(), reason.into());
-        }
-        event.insert("data".to_owned(), data.unwrap_or(Value::Null));
-        Ok(event)
+        let data = self.data(record)?.unwrap_or(Value::Null);
+        let attributes = attributes(record);
+        let owned = attributes.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned().into()));
+        Ok(owned.chain([("data".to_owned(), data)]).collect())
     }
+
+    /// The same as JSON text, from the record's bytes.
+    pub fn cloudevent_json(&self, record: &OwnedRecord) -> Result<Vec<u8>, EventError> {
+        let write = |data: Option<json::Natural<'_>>| {
+            let attributes = attributes(record);
+            let mut text = Vec::with_capacity(256 + 2 * record.size_bytes());
+            let mut serializer = serde_json::Serializer::new(&mut text);
+            let written = serializer.serialize_map(Some(attributes.len() + 1)).and_then(|mut map| {
+                attributes.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+                map.serialize_entry("data", &data)?;
+                map.end()
+            });
+            written.map_err(|error| malformed(record, error.to_string()))?;
+            Ok(text)
+        };
+        let Some((id, datum)) = framed(record)? else { return write(None) };
+        let (plan, mut walk) = (self.plan(id)?, Walk::new());
+        if !plan.check(datum, &mut walk) {
+            return Err(refused(record, walk.violations()));
+        }
+        write(Some(json::record(&plan, datum)))
+    }
+}
+
+/// Everything of the CloudEvents object but its data.
+fn attributes(record: &OwnedRecord) -> BTreeMap<&str, Cow<'_, str>> {
+    let mut all = BTreeMap::from([("specversion", Cow::Borrowed("1.0"))]);
+    for (name, value) in &record.headers {
+        if let (Some(attribute), Ok(text)) = (name.strip_prefix("ce_"), std::str::from_utf8(value)) {
+            all.insert(attribute, Cow::Borrowed(text));
+        }
+    }
+    all.insert("datacontenttype", Cow::Borrowed("application/json"));
+    if let Some(key) = key_text(record) {
+        all.entry("partitionkey").or_insert(key);
+    }
+    if let Some(at) = published_at(record) {
+        all.insert("publishedat", Cow::Owned(at.to_string()));
+    }
+    let operation = if record.value.is_some() { "upsert" } else { "delete" };
+    all.insert("operation", Cow::Borrowed(operation));
+    if record.value.is_none()
+        && let Some(reason) = record.header_str(headers::REMOVAL)
+    {
+        all.insert("removal", Cow::Borrowed(reason));
+    }
+    all.remove("data");
+    all
 }
 
 /// The record's schema id and datum, or `None` for a delete.
@@ -149,8 +178,9 @@ pub fn delivery_id(view: &str, record: &OwnedRecord) -> String {
     let mut id = String::with_capacity("msg_".len() + 32);
     id.push_str("msg_");
     for byte in &digest[..16] {
-        // Writing to a text cannot fail.
-        let _ = write!(id, "{byte:02x}");
+        for half in [byte >> 4, byte & 15] {
+            id.push(char::from(b"0123456789abcdef"[usize::from(half)]));
+        }
     }
     id
 }
@@ -199,6 +229,27 @@ pub(crate) mod tests {
             "operation": "upsert", "data": {"number": "p-1", "status": "open"},
         });
         assert_eq!(Value::Object(event), expected);
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_object() {
+        let mut odd = record(3, false);
+        odd.headers.extend(
+            ["ce_data", "ce_operation", "ce_partitionkey", "ce_id"]
+                .map(|name| (name.to_owned(), format!("\u{0}\"{name}").into_bytes())),
+        );
+        for one in [record(3, false), record(3, true), odd] {
+            let text = schemas().cloudevent_json(&one).expect("a text");
+            let read: Value = serde_json::from_slice(&text).expect("JSON");
+            assert_eq!(read, Value::Object(schemas().cloudevent(&one).expect("an event")));
+            for attribute in ["\"data\":", "\"id\":", "\"operation\":"] {
+                let text = String::from_utf8_lossy(&text);
+                assert_eq!(text.matches(attribute).count(), 1, "{text}");
+            }
+        }
+        let mut cut = record(9, false);
+        cut.value = cut.value.map(|value| value[..8].to_vec());
+        assert_eq!(schemas().cloudevent_json(&cut), schemas().cloudevent(&cut).map(|_| Vec::new()));
     }
 
     #[test]

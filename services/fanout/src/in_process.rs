@@ -17,7 +17,7 @@ use crate::receipts::{AuditLog, Receipts};
 use crate::secrets::SecretFile;
 use crate::subscription::{Subscription, Subscriptions};
 use crate::webhook::address::AddressPolicy;
-use crate::webhook::{Tried, Webhook, WebhookParts};
+use crate::webhook::{Tried, Trust, Webhook, WebhookParts};
 use crate::{Config, Shared, event, metrics, pull};
 
 /// Nothing is disclosed without a broker, so nothing is receipted.
@@ -43,6 +43,7 @@ pub fn pull_router(
         window_metrics: WindowMetrics::new(&registry, "fanout")?,
         subscriptions: Subscriptions::default(),
         policy: Arc::new(AddressPolicy::default()),
+        trust: Trust::default(),
         schemas: Arc::new(event::Schemas::new(|_| None)),
         connection: Connection::to("127.0.0.1:1"),
         stop: CancellationToken::new(),
@@ -79,6 +80,7 @@ impl Attempts {
             receipts,
             metrics,
             secret: SecretFile::named(folder, secret).map_err(|error| error.to_string())?,
+            trust: Trust::default(),
             config: config.webhook,
         };
         Webhook::new(parts, Subscription::new(grant, &CancellationToken::new()), url).map(Self)

@@ -46,6 +46,7 @@ pub(crate) struct Shared {
     window_metrics: WindowMetrics,
     subscriptions: subscription::Subscriptions,
     policy: Arc<webhook::address::AddressPolicy>,
+    trust: webhook::Trust,
     stop: CancellationToken,
 }
 
@@ -83,6 +84,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
         window_metrics: WindowMetrics::new(&context.registry, "fanout")?,
         subscriptions: subscription::Subscriptions::default(),
         policy: Arc::new(policy),
+        trust: webhook::Trust::default(),
         schemas: Arc::new(schemas),
         catalog: handle.clone(),
         metrics,

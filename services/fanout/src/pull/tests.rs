@@ -59,6 +59,7 @@ fn app_with(config: Config) -> (axum::Router, Arc<Shared>) {
         window_metrics: WindowMetrics::unregistered(),
         subscriptions: Subscriptions::default(),
         policy: Arc::new(webhook::address::AddressPolicy::default()),
+        trust: webhook::Trust::default(),
         stop: CancellationToken::new(),
     });
     let file = tempfile::NamedTempFile::new().expect("a file");

@@ -55,6 +55,7 @@ pub(crate) async fn run(
             receipts: shared.receipts.clone(),
             metrics: shared.metrics.clone(),
             secret: secret.clone(),
+            trust: shared.trust.clone(),
         },
         Arc::clone(subscription),
         url,
@@ -79,6 +80,21 @@ pub(crate) struct WebhookParts {
     pub receipts: Receipts,
     pub metrics: Metrics,
     pub secret: SecretFile,
+    pub trust: Trust,
+}
+
+/// The system's trusted certificates, read at the first webhook and shared by all: reading them takes some 85 ms and 0.9 MiB.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trust(Arc<OnceLock<native_tls::TlsConnector>>);
+
+impl Trust {
+    fn connector(&self) -> Result<native_tls::TlsConnector, String> {
+        if let Some(connector) = self.0.get() {
+            return Ok(connector.clone());
+        }
+        let connector = native_tls::TlsConnector::new().map_err(|error| format!("TLS: {error}"))?;
+        Ok(self.0.get_or_init(|| connector).clone())
+    }
 }
 
 /// One subscriber's endpoint.
@@ -119,6 +135,7 @@ impl Webhook {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .tls_backend_preconfigured(parts.trust.connector()?)
             .dns_resolver(Arc::new(resolver))
             .connect_timeout(Duration::from_millis(parts.config.connect_timeout_ms))
             .timeout(Duration::from_millis(parts.config.request_timeout_ms))
@@ -237,10 +254,8 @@ impl Webhook {
     }
 
     fn body(&self, record: &OwnedRecord) -> Result<Bytes, Tried> {
-        match self.parts.schemas.cloudevent(record) {
-            Ok(event) => serde_json::to_vec(&event)
-                .map(Bytes::from)
-                .map_err(|error| Tried::Park { kind: "event", reason: error.to_string() }),
+        match self.parts.schemas.cloudevent_json(record) {
+            Ok(text) => Ok(Bytes::from(text)),
             Err(error @ EventError::SchemaUnknown(_)) => {
                 Err(Tried::Retry { kind: "schema", reason: error.to_string(), not_before: None })
             }

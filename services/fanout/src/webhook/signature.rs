@@ -11,7 +11,7 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Every secret that is valid now. While a secret is being replaced there are two.
 #[derive(Clone)]
-pub struct Secrets(Vec<Vec<u8>>);
+pub struct Secrets(Vec<Hmac<Sha256>>);
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,24 +45,27 @@ impl Secrets {
             if !SECRET_BYTES.contains(&secret.len()) {
                 return Err(SecretError::Length(number, secret.len()));
             }
-            secrets.push(secret);
+            // HMAC takes a key of any length (RFC 2104, §2), so this cannot fail.
+            secrets.push(Hmac::new_from_slice(&secret).map_err(|_| SecretError::Length(number, secret.len()))?);
         }
         if secrets.is_empty() { Err(SecretError::Empty) } else { Ok(Self(secrets)) }
     }
 
     /// The value of `webhook-signature`. `timestamp` is in seconds since the epoch.
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
-        let signatures: Vec<String> = self.0.iter().map(|secret| sign_one(secret, id, timestamp, body)).collect();
+        let head = format!("{id}.{timestamp}.");
+        let signatures: Vec<String> = self.0.iter().map(|keyed| sign_one(keyed.clone(), &head, body)).collect();
         signatures.join(" ")
     }
 }
 
-fn sign_one(secret: &[u8], id: &str, timestamp: i64, body: &[u8]) -> String {
-    // HMAC takes a key of any length (RFC 2104, §2), so this cannot fail.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
-    mac.update(format!("{id}.{timestamp}.").as_bytes());
+/// `mac` has taken the key and nothing else.
+fn sign_one(mut mac: Hmac<Sha256>, head: &str, body: &[u8]) -> String {
+    mac.update(head.as_bytes());
     mac.update(body);
-    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    let mut signature = "v1,".to_owned();
+    STANDARD.encode_string(mac.finalize().into_bytes(), &mut signature);
+    signature
 }
 
 #[cfg(test)]

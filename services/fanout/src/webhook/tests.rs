@@ -115,6 +115,7 @@ impl Fixture {
             receipts: Receipts::new(Arc::clone(&log) as Arc<dyn AuditLog>, Readiness::default(), metrics.clone(), 100),
             metrics,
             secret: SecretFile::named(secrets.path(), "hook").expect("a name"),
+            trust: Trust::default(),
         };
         let webhook = Webhook::new(parts, Arc::clone(&subscription), &url).expect("a webhook");
         Self { webhook, subscription, log, receiver, secrets }

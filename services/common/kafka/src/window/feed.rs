@@ -1,9 +1,10 @@
 //! The window's consumer, on a thread of its own: polls, hands records over, commits what the window says.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use freshet_core::Fault;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::in_flight::Ticket;
-use super::{CHANNEL_BYTES, WindowSettings};
+use super::{CHANNEL, CHANNEL_BYTES, WindowSettings};
 use crate::backoff::Backoff;
 use crate::error::{Exit, classify};
 use crate::group::{Event, Member, is_position_lost, offset_list};
@@ -22,8 +23,10 @@ const POLL: Duration = Duration::from_millis(50);
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the window may take to finish what runs when its partitions are taken away.
 const HAND_BACK_TIMEOUT: Duration = Duration::from_secs(20);
-/// Between two looks whether the window has room again.
-const ROOM_STEP: Duration = Duration::from_millis(1);
+/// Between two looks whether the window has room again, where it does not say so before.
+const ROOM_STEP: Duration = Duration::from_millis(50);
+/// The same while the partitions are paused, when nobody waits for the window's word.
+const PAUSED_STEP: Duration = Duration::from_millis(10);
 /// A window that is full for longer pauses its partitions. Not sooner: the client throws away what it has fetched of a
 /// partition that pauses, and fetches it again. Meanwhile nobody polls, so a rebalance waits for at most this long.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
@@ -45,6 +48,9 @@ pub(super) struct Shared {
     committable: Mutex<(u64, BTreeMap<i32, i64>)>,
     /// Bytes of the records between the two sides.
     underway: AtomicUsize,
+    /// Set while the thread waits for room.
+    waits: AtomicBool,
+    thread: OnceLock<Thread>,
 }
 
 impl Shared {
@@ -52,9 +58,16 @@ impl Shared {
         *self.committable.lock().unwrap_or_else(PoisonError::into_inner) = (epoch, offsets);
     }
 
-    /// The window took a record of this size out of the channel.
-    pub(super) fn taken(&self, bytes: usize) {
-        self.underway.fetch_sub(bytes, Ordering::Relaxed);
+    /// The window took a record of this size out of the channel, in which so many are left. The thread is woken once half of
+    /// it is free: fifty windows that wake theirs for every record, or look each millisecond, keep a machine busy.
+    pub(super) fn taken(&self, bytes: usize, left: usize) {
+        self.underway.fetch_sub(bytes, Ordering::SeqCst);
+        if left <= CHANNEL / 2
+            && self.waits.swap(false, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
+        }
     }
 
     fn committable(&self, epoch: u64) -> BTreeMap<i32, i64> {
@@ -121,6 +134,8 @@ impl Feed {
     }
 
     pub(super) fn run(mut self) {
+        // Nothing else sets it.
+        let _ = self.shared.thread.set(std::thread::current());
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         let mut last_commit = Instant::now();
         while !self.finished.is_cancelled() {
@@ -176,10 +191,16 @@ impl Feed {
         }
         self.hand_over()?;
         if !self.kept.is_empty() && self.flow == Flow::Reading {
-            std::thread::sleep(ROOM_STEP);
+            self.shared.waits.swap(true, Ordering::SeqCst);
+            // What was taken before that woke nobody.
+            self.hand_over()?;
+            if !self.kept.is_empty() {
+                std::thread::park_timeout(ROOM_STEP);
+            }
+            self.shared.waits.store(false, Ordering::SeqCst);
             return Ok(());
         }
-        match self.member.consumer().poll(if self.kept.is_empty() { POLL } else { Duration::from_millis(2) }) {
+        match self.member.consumer().poll(if self.kept.is_empty() { POLL } else { PAUSED_STEP }) {
             Some(Ok(message)) => {
                 let record = OwnedRecord::from_message(&message);
                 drop(message);
@@ -208,16 +229,16 @@ impl Feed {
     /// Moves records to the window as far as it has room. Where it has none for long, the partitions are paused and the
     /// consumer is polled on, so that the group does not lose this member over a slow subscriber.
     fn hand_over(&mut self) -> Result<(), Fault> {
-        while self.shared.underway.load(Ordering::Relaxed) < CHANNEL_BYTES
+        while self.shared.underway.load(Ordering::SeqCst) < CHANNEL_BYTES
             && let Some(next) = self.kept.pop_front()
         {
             let bytes = next.1.size_bytes();
             // Counted first: the other side may take it at once.
-            self.shared.underway.fetch_add(bytes, Ordering::Relaxed);
+            self.shared.underway.fetch_add(bytes, Ordering::SeqCst);
             match self.records.try_send(next) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(next)) => {
-                    self.shared.taken(bytes);
+                    self.shared.underway.fetch_sub(bytes, Ordering::SeqCst);
                     self.kept.push_front(next);
                     break;
                 }
@@ -278,5 +299,35 @@ impl Feed {
                 tracing::warn!(%fault, topic = self.settings.topic, "offsets not committed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thread_is_woken_once_half_the_channel_is_free() {
+        let shared = Arc::new(Shared::default());
+        let (waits, until_woken) = blocking::channel();
+        let thread = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.thread.set(std::thread::current()).expect("nobody else sets it");
+                shared.waits.store(true, Ordering::SeqCst);
+                waits.send(()).expect("somebody listens");
+                while shared.waits.load(Ordering::SeqCst) {
+                    std::thread::park();
+                }
+            }
+        });
+        until_woken.recv().expect("it waits");
+        shared.underway.store(30, Ordering::SeqCst);
+        shared.taken(10, CHANNEL / 2 + 1);
+        assert!(shared.waits.load(Ordering::SeqCst), "not for every record");
+        shared.taken(10, CHANNEL / 2);
+        // Were it not woken, this would never end.
+        thread.join().expect("woken");
+        assert_eq!(shared.underway.load(Ordering::SeqCst), 10);
     }
 }

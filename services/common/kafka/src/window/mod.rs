@@ -164,7 +164,7 @@ impl<D: Deliver> Window<D> {
                     }
                 }
                 Some((ticket, record)) = self.records.recv(), if has_room => {
-                    self.shared.taken(record.size_bytes());
+                    self.shared.taken(record.size_bytes(), self.records.len());
                     self.admit(ticket, record);
                 }
             }
