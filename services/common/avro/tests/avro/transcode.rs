@@ -229,3 +229,18 @@ fn buffers_are_used_again_after_what_was_not_taken() {
     assert!(transcoder.append(&plan, good, &mut again));
     assert_eq!(first, again);
 }
+
+proptest! {
+    /// Against the standard library's own reader of numbers.
+    #[test]
+    fn a_double_keeps_its_last_bit(bits in any::<u64>()) {
+        let value = f64::from_bits(bits);
+        prop_assume!(value.is_finite() && value.fract() != 0.0);
+        let plan = Plan::compile(r#"{"type":"record","name":"R","fields":[{"name":"f","type":"double"}]}"#).unwrap();
+        for text in [format!("{value:e}"), format!("{value:?}")] {
+            let (taken, of_tree) = both(&plan, &format!(r#"{{"f":{text}}}"#));
+            prop_assert_eq!(taken, Some(text.parse::<f64>().unwrap().to_le_bytes().to_vec()));
+            prop_assert_eq!(of_tree, Some(value.to_le_bytes().to_vec()));
+        }
+    }
+}
