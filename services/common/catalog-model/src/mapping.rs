@@ -52,6 +52,9 @@ pub struct CsvMapping {
     /// A WHATWG label of an encoding that agrees with ASCII (`windows-1252`, `gb18030`, …). Absent: UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
+    /// The columns of a file that has no header row, in their order. Empty: the first row names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub header: Vec<String>,
     /// The column that says what the row does; absent, every row is an upsert.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,

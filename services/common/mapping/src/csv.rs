@@ -34,11 +34,15 @@ impl Mapper {
             .filter(|encoding| encoding.is_ascii_compatible())
             .ok_or_else(|| FileError::Kind(format!("the encoding \"{label}\" is not known")))?;
         let mut records = Records::new(input, delimiter, self.limit_bytes);
-        let first = records.next_record()?.ok_or_else(|| FileError::Kind(self.no_header("the file is empty")))?;
-        if first.raw.trim_ascii_start().starts_with(b"<") {
-            return Err(FileError::Kind(web_page("comma-separated values")));
-        }
-        let header = self.header(&first, encoding)?;
+        let header = if self.csv.header.is_empty() {
+            let first = records.next_record()?.ok_or_else(|| FileError::Kind(self.no_header("the file is empty")))?;
+            if first.raw.trim_ascii_start().starts_with(b"<") {
+                return Err(FileError::Kind(web_page("comma-separated values")));
+            }
+            self.header(&first, encoding)?
+        } else {
+            self.csv.header.clone()
+        };
         Ok(CsvRows { mapper: self, records, header, encoding })
     }
 
@@ -62,20 +66,26 @@ impl Mapper {
             let start: String = String::from_utf8_lossy(&first.raw).chars().take(60).collect();
             return Err(FileError::Kind(self.no_header(&format!("the first line is: {start}"))));
         }
+        let violations = self.misfits(&header);
+        if violations.is_empty() { Ok(header) } else { Err(FileError::Header(Violation::first(violations))) }
+    }
+
+    /// What is wrong with the names of a file's columns.
+    pub(crate) fn misfits(&self, header: &[String]) -> Vec<Violation> {
         let mut violations = Vec::new();
         for column in json::repeated(header.iter().map(String::as_str)) {
             let message = format!("the column \"{column}\" stands in the header more than once");
             violations.push(Violation::new(Code::MappingRow, column, message));
         }
         violations.extend(self.unknown_columns(header.iter().map(String::as_str)));
-        violations.extend(self.missing_columns(&header));
+        violations.extend(self.missing_columns(header));
         for column in [&self.csv.operation, &self.csv.sequence, &self.csv.time].into_iter().flatten() {
             if !header.contains(column) {
                 let message = format!("the column \"{column}\" is missing");
                 violations.push(Violation::new(Code::MappingRow, column, message));
             }
         }
-        if violations.is_empty() { Ok(header) } else { Err(FileError::Header(Violation::first(violations))) }
+        violations
     }
 
     fn no_header(&self, found: &str) -> String {

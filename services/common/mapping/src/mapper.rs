@@ -91,7 +91,14 @@ impl Mapper {
         let csv = mapping.csv.clone().unwrap_or_else(plain_csv);
         let known = known_columns(mapping, &csv, &readers);
         let limit_bytes = DEFAULT_LIMIT_BYTES;
-        Ok(Self { plan, readers, nullable_records, key, known, envelope: mapping.envelope.clone(), csv, limit_bytes })
+        let envelope = mapping.envelope.clone();
+        let mapper = Self { plan, readers, nullable_records, key, known, envelope, csv, limit_bytes };
+        let header = &mapper.csv.header;
+        let misfits = if header.is_empty() { Vec::new() } else { mapper.misfits(header) };
+        match misfits.is_empty() {
+            true => Ok(mapper),
+            false => Err(MapperError(misfits.iter().map(|misfit| format!("csv.header: {}", misfit.message)).collect())),
+        }
     }
 
     /// The same with another limit for one line or record.
@@ -283,6 +290,7 @@ fn plain_csv() -> CsvMapping {
     CsvMapping {
         delimiter: ',',
         encoding: None,
+        header: Vec::new(),
         operation: None,
         delete_words: Vec::new(),
         upsert_words: Vec::new(),

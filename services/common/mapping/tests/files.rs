@@ -105,6 +105,16 @@ fn csv_with_everything_that_is_allowed() {
     check(MAPPING, Format::Csv, file.as_bytes(), &["2 D1", "5 D2"]);
 }
 
+/// The registers of some countries come so. A first row that is a header all the same is a row like others.
+#[test]
+fn a_file_without_a_header_row_is_read_by_the_mappings() {
+    let headed =
+        MAPPING.replacen('{', r#"{"csv": {"header": ["_id", "Document Number", "Award", "Day", "Division"]},"#, 1);
+    let file = "\u{feff}1,D1,5,2024-02-29,Toronto Water\n2,D2,,2024-03-01,Children's Services\n3,D3,5\n";
+    check(&headed, Format::Csv, file.as_bytes(), &["1 D1", "2 D2", "3: the row has 3 columns, the header has 5"]);
+    check(&headed, Format::Csv, b"", &[]);
+}
+
 #[test]
 fn csv_rows_that_are_wrong_give_every_reason() {
     let file = "Document Number,Awarded Amount,Day,Division,Note\n\

@@ -65,7 +65,8 @@ fn pointer(reader: Reader<'_>, node: &Node, what: &str) -> Option<String> {
 }
 
 fn csv(reader: Reader<'_>, node: &Node) -> Option<CsvMapping> {
-    const KEYS: &[&str] = &["delimiter", "encoding", "operation", "delete_words", "upsert_words", "sequence", "time"];
+    const KEYS: &[&str] =
+        &["delimiter", "encoding", "header", "operation", "delete_words", "upsert_words", "sequence", "time"];
     let map = reader.map(node, "csv", KEYS)?;
     let optional = |key| map.read(key, |node, key| reader.said(node, key));
     let words = |key| map.read(key, |node, key| reader.text_or_texts(node, key));
@@ -78,12 +79,14 @@ fn csv(reader: Reader<'_>, node: &Node) -> Option<CsvMapping> {
         Some(delimiter)
     });
     let encoding = map.read("encoding", |node, key| encoding(reader, node, key));
+    let header = words("header");
     let operation = optional("operation");
     let (sequence, time) = (optional("sequence"), optional("time"));
     let (delete_words, upsert_words) = (words("delete_words"), words("upsert_words"));
     Some(CsvMapping {
         delimiter: delimiter?.unwrap_or(','),
         encoding: encoding?,
+        header: header?.unwrap_or_default(),
         operation: operation?,
         delete_words: delete_words?.unwrap_or_default(),
         upsert_words: upsert_words?.unwrap_or_default(),
