@@ -15,8 +15,9 @@ use super::{Options, Part, all};
 
 /// How much later the other department may be answered beside the flood than beside what is sustained.
 const MOST_LATENCY: f64 = 2.0;
-/// What memory may grow by between the first third and the last.
+/// What memory may grow by between the first third and the last, and what the allocator may keep besides, MiB.
 const MOST_GROWTH: f64 = 1.1;
+const KEPT_MIB: f64 = 8.0;
 /// What the gateway may hold at all: its bounds are half of that.
 const MOST_MEMORY_KIB: u64 = 512 * 1024;
 
@@ -148,7 +149,7 @@ impl Report {
             }
         }
         let (first, last) = self.memory_mib;
-        if last > first * MOST_GROWTH {
+        if last > first * MOST_GROWTH && last > first + KEPT_MIB {
             missed.push(format!("memory grew from {first:.0} to {last:.0} MiB"));
         }
         if self.recovered_seconds.is_none_or(|seconds| seconds > 10.0) {
