@@ -136,6 +136,10 @@ pub(crate) async fn run(
             Ok(never) => match never {},
             Err(error) => error,
         };
+        // What the stop itself broke off is no failure of the database.
+        if stop.is_cancelled() {
+            break;
+        }
         if matches!(error, SinkError::Standby) {
             subscription.set(State::Standby);
             let _ = stop.run_until_cancelled(tokio::time::sleep(STANDBY_WAIT)).await;
