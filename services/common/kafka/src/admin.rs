@@ -304,6 +304,10 @@ impl Offsets {
                 return Err(Error::Topic { topic: first.topic().to_owned(), reason });
             }
             waiting = self.closed(&waiting)?;
+            if waiting.count() > 0 {
+                // An answer that says so may come at once.
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
         Ok(())
     }

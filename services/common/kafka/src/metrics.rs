@@ -99,8 +99,19 @@ impl LoopMetrics {
     }
 
     pub(crate) fn progress(&self) {
-        self.last_progress.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64()));
         self.status.progressed();
+        self.mark_progress();
+    }
+
+    /// A piece of the state was read back.
+    pub(crate) fn read_back(&self) {
+        if self.status.read_back() {
+            self.mark_progress();
+        }
+    }
+
+    fn mark_progress(&self) {
+        self.last_progress.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64()));
     }
 
     pub(crate) fn holds(&self, holds: bool) {

@@ -10,7 +10,7 @@ use crate::transactional::{self, LoopSettings, Status};
 use crate::{Connection, LoopMetrics, admin, catalog};
 
 /// A loop that got no further for this long, although the cluster answers, is stuck: longer than every single call of it
-/// may take, and a rebuild of the state that reads on is not stuck however long it takes.
+/// may take, and a rebuild of the state that reads on is not stuck however long it takes, but where it begins again and again.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 /// How much longer `/live` waits, for an end that hangs as well.
 const END_LIMIT: Duration = Duration::from_secs(60);

@@ -334,6 +334,7 @@ impl Loop<'_> {
         self.forget(stage);
         self.held = partitions.to_vec();
         self.metrics.status.begins("rebuild the state");
+        self.metrics.status.rebuilds();
         let begun = Instant::now();
         let mut reader = Observed { reader: &mut self.reader, metrics: self.metrics, stop: self.stop };
         let rebuilt = stage.assigned(&found.positions, &mut reader);

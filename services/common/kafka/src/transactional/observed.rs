@@ -1,4 +1,5 @@
-//! Reading back while the state is rebuilt: each piece is progress, and the stop signal ends it.
+//! Reading back while the state is rebuilt: each piece is progress (unless it is read again and again), and the stop
+//! signal ends it.
 
 use freshet_core::{Fault, InRecord, Replay, ReplayRange};
 use tokio_util::sync::CancellationToken;
@@ -29,14 +30,14 @@ impl Replay for Observed<'_> {
             count += 1;
             if count == PIECE_RECORDS {
                 count = 0;
-                metrics.progress();
+                metrics.read_back();
                 if stop.is_cancelled() {
                     return Err(Fault::retry("rebuild the state", "the service stops"));
                 }
             }
             each(record)
         })?;
-        metrics.progress();
+        metrics.read_back();
         Ok(end)
     }
 }
