@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::admin::{Offsets, Watermarks};
 use crate::client::Plain;
 use crate::error::{Exit, classify};
-use crate::{Connection, Error, OwnedRecord, TopicId, settings};
+use crate::{Connection, Error, OwnedRecord, TopicId, client, settings};
 
 /// A batch that has as much is closed: records may be large, and there are many readers.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -73,7 +73,7 @@ impl BatchReader {
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
                 .map_err(Error::kafka("assign a reader"))?;
         }
-        self.consumer.assign(&list).map_err(Error::kafka("assign a reader"))
+        client::assign(&self.consumer, &list).map_err(Error::kafka("assign a reader"))
     }
 
     /// At most `max` records, and none after [`BATCH_BYTES`], in order per partition. Returns as soon as there are some and

@@ -1,11 +1,11 @@
-//! What every client of ours has in common: where librdkafka's own lines go.
+//! What every client of ours has in common: where librdkafka's own lines go, and how an assignment changes.
 
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel as Level;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
+use rdkafka::{ClientContext, TopicPartitionList};
 
 /// The context of clients that need no callbacks.
 pub(crate) struct Plain;
@@ -43,4 +43,26 @@ pub(crate) fn log(level: Level, facility: &str, line: &str) {
 /// them.
 pub(crate) fn reported(error: &KafkaError, reason: &str) {
     tracing::debug!(target: "librdkafka", %error, "{reason}");
+}
+
+/// Assigns these partitions instead of those before, and returns when the fetchers of those before have stopped. Without
+/// that, the client ends the process where the next change takes away a partition whose fetcher still stops
+/// (`rktp->rktp_started`, librdkafka issue 5573, mended behind 2.15).
+pub(crate) fn assign<C: ConsumerContext>(consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> KafkaResult<()> {
+    consumer.assign(list)?;
+    wait_until_stopped(consumer)
+}
+
+/// [`assign`] of nothing.
+pub(crate) fn unassign<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> KafkaResult<()> {
+    consumer.unassign()?;
+    wait_until_stopped(consumer)
+}
+
+/// The client's main thread takes one thing after the other. When it answers the first question, it has stopped the
+/// fetchers, for that stood before it; when it answers the second, it has taken note of that.
+fn wait_until_stopped<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> KafkaResult<()> {
+    consumer.assignment()?;
+    consumer.assignment()?;
+    Ok(())
 }

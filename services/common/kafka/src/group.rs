@@ -168,13 +168,13 @@ impl Member {
     /// was lost: with `auto.offset.reset=error` the client stops its fetcher, and only an assignment starts one.
     pub(crate) fn begin(&self, positions: &[Assigned]) -> Result<(), Error> {
         let list = offset_list(positions.iter().map(|at| (at.topic.as_str(), at.partition, at.position)))?;
-        self.consumer().assign(&list).map_err(Error::kafka("take the assigned partitions"))
+        client::assign(self.consumer(), &list).map_err(Error::kafka("take the assigned partitions"))
     }
 
     /// Fetches nothing any more: the answer to [`Event::Revoked`].
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         self.identities.forget();
-        self.consumer().unassign().map_err(Error::kafka("give the revoked partitions back"))
+        client::unassign(self.consumer()).map_err(Error::kafka("give the revoked partitions back"))
     }
 
     /// Polls without keeping what comes, until a decision of the group is seen, or nothing waits any more. A decision stands
@@ -199,7 +199,7 @@ impl Drop for Member {
         let Some(consumer) = self.consumer.take() else { return };
         consumer.client().context().closing.store(true, Ordering::Relaxed);
         // A decision that was noted but not answered would hold the close back.
-        let _ = consumer.unassign();
+        let _ = client::unassign(&consumer);
         consumer.unsubscribe();
         let (closed, wait) = mpsc::channel();
         let closer = std::thread::Builder::new().name("kafka close".to_owned()).spawn(move || {

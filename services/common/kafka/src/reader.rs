@@ -11,7 +11,7 @@ use crate::admin::{Offsets, Watermarks};
 use crate::client::Plain;
 use crate::error::{Exit, classify};
 use crate::record::borrow_headers;
-use crate::{Connection, Error, TopicId, settings};
+use crate::{Connection, Error, TopicId, client, settings};
 
 /// How long reading may make no progress. Longer than a transaction may stay open, since an open transaction of another
 /// producer holds the end back.
@@ -88,7 +88,7 @@ impl Reader {
     fn assign(&mut self, topic: &str, partition: i32, offset: i64) -> Result<(), Fault> {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(Error::kafka("assign a reader"))?;
-        self.consumer.assign(&list).map_err(Error::kafka("assign a reader"))?;
+        client::assign(&self.consumer, &list).map_err(Error::kafka("assign a reader"))?;
         self.cursor = Some(Cursor { topic: topic.to_owned(), partition, offset });
         Ok(())
     }
@@ -96,7 +96,7 @@ impl Reader {
     /// Stops fetching. The next call begins anew.
     fn release(&mut self) -> Result<(), Fault> {
         self.cursor = None;
-        self.consumer.unassign().map_err(Error::kafka("release a reader")).map_err(Fault::from)
+        client::unassign(&self.consumer).map_err(Error::kafka("release a reader")).map_err(Fault::from)
     }
 
     fn read(

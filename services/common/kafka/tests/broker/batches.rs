@@ -47,6 +47,27 @@ fn batches_go_on_from_kept_offsets_and_back() {
     assert!(error.contains("ends at 104"), "{error}");
 }
 
+/// The client ends the process where a partition is taken away a second time while its fetcher still stops
+/// (librdkafka issue 5573): a puller who comes again and again from the start brought it about.
+#[test]
+fn a_reader_may_be_assigned_anew_at_once_and_again() {
+    let topic = topic("anew", &[]);
+    publish(&topic, 0..400);
+    let mut reader = BatchReader::new(&connection(), "test").unwrap();
+    let all: BTreeMap<i32, i64> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
+    for _ in 0..50 {
+        reader.assign(&topic, &all).unwrap();
+        for _ in 0..20 {
+            reader.rewind(&all).unwrap();
+        }
+    }
+    let mut count = 0;
+    while count < 400 {
+        count += reader.next_batch(100, Duration::from_secs(10)).unwrap().len();
+    }
+    assert_eq!(count, 400);
+}
+
 /// A batch of 500 records of nearly a megabyte would be half a gigabyte.
 #[test]
 fn a_batch_is_closed_by_its_bytes_too() {
