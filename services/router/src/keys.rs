@@ -1,13 +1,13 @@
 //! Which rows are in a filtered view: a row that leaves the filter is removed from the view, one that was never in is not
-//! mentioned. Keys are kept as 128-bit hashes, 20 to 40 bytes each with the table. The view's own topic says the same, and is read back
-//! whenever the state is rebuilt.
+//! mentioned. Keys are kept as hashes, 14 to 15 bytes each with the table. The view's own topic says the same, and is read
+//! back whenever the state is rebuilt.
 
-use freshet_core::hashed::{Hashed, HashedSet, Seed};
+use freshet_core::hashed::{Hashed, Seed, Table};
 use freshet_core::{Fault, Replay, ReplayRange, topics};
 
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
-    hashes: HashedSet,
+    hashes: Table<()>,
 }
 
 impl Keys {
@@ -26,12 +26,12 @@ impl Keys {
     }
 
     pub(crate) fn insert(&mut self, hash: Hashed) {
-        self.hashes.insert(hash);
+        self.hashes.insert(hash, ());
     }
 
     /// True where it was in.
     pub(crate) fn remove(&mut self, hash: Hashed) -> bool {
-        self.hashes.remove(&hash)
+        self.hashes.remove(hash).is_some()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use freshet_core::hashed::{HashedSet, Seed};
+use freshet_core::hashed::{Seed, Table};
 use freshet_core::{Fault, Header, OutRecord, Output, Replay, ReplayRange, headers};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -25,10 +25,10 @@ pub(crate) fn sweep(
     out: &mut dyn Output,
 ) -> Result<(), Fault> {
     let (topic, partition, until) = place;
-    let mut mentioned = HashedSet::default();
+    let mut mentioned = Table::default();
     let range = ReplayRange { until: Some(until), ..ReplayRange::default() };
     replay.replay(topic, partition, range, &mut |record| {
-        mentioned.insert(seed.key(record.key.unwrap_or_default()));
+        mentioned.insert(seed.key(record.key.unwrap_or_default()), ());
         Ok(())
     })?;
     // Only what was committed before this transaction is read; what this transaction wrote is of mentioned entities.
@@ -42,7 +42,7 @@ pub(crate) fn sweep(
         Ok(())
     })?;
     let offset = (until - 1).to_string();
-    for key in rows.iter().filter(|key| !mentioned.contains(&seed.key(key))) {
+    for key in rows.iter().filter(|key| !mentioned.contains(seed.key(key))) {
         if let Some(keys) = keys.as_deref_mut() {
             keys.remove(seed.key(key));
         }
