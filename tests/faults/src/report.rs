@@ -35,7 +35,7 @@ pub struct Report {
     pub examples: Vec<String>,
     /// Seconds from the last fault's end until nothing was missing. None: not within the limit.
     pub drained_seconds: Option<f64>,
-    pub longest_unavailability_seconds: f64,
+    pub longest_unavailability: Option<Outage>,
     /// Processes that ended by themselves, with what they said last.
     pub exits: Vec<String>,
     pub not_ready: Vec<(String, String)>,
@@ -47,6 +47,17 @@ pub struct Report {
     pub injected: Vec<Injected>,
     /// The arguments that play it again.
     pub again: String,
+}
+
+/// Of a dataset that is published all the time, nothing arrived.
+#[derive(Debug, Serialize)]
+pub struct Outage {
+    pub dataset: &'static str,
+    pub seconds: f64,
+    /// Since the run began.
+    pub began_at_second: f64,
+    /// The longest part of it in which its publisher was acknowledged nothing either: then the way in stood still.
+    pub unacknowledged_seconds: f64,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -86,7 +97,6 @@ impl Report {
             STEADY.iter().map(|dataset| gaps(history, dataset, parts.begun, parts.healed)).collect();
         let datasets = history.datasets.values();
         let counts = checker::count(&parts.violations);
-        let lengths = gaps.iter().flatten().map(|(from, to)| to - from);
         Self {
             seed: parts.options.seed,
             seconds: ((parts.healed - parts.begun) / 1_000).unsigned_abs(),
@@ -100,7 +110,7 @@ impl Report {
             violations: counts.into_iter().map(|(kind, count)| (kind.name(), count)).collect(),
             examples: examples(&parts.violations),
             drained_seconds: parts.drained.map(|time| time.as_secs_f64()),
-            longest_unavailability_seconds: seconds(lengths.max().unwrap_or(0)),
+            longest_unavailability: longest_outage(history, &gaps, parts.begun),
             exits: parts.exits.iter().map(|exit| format!("{} {}: {}", exit.id, exit.status, exit.said)).collect(),
             not_ready: parts.not_ready,
             peak_memory_mib: parts.memory.into_iter().map(|(id, kib)| (id, kib / 1_024)).collect(),
@@ -151,6 +161,21 @@ fn gaps(history: &History, dataset: &str, begun: Millis, healed: Millis) -> Vec<
     times.sort_unstable();
     let pairs = times.windows(2).map(|pair| (pair[0], pair[1]));
     pairs.filter(|(from, to)| to > from && *from <= healed).collect()
+}
+
+fn longest_outage(history: &History, gaps: &[Vec<(Millis, Millis)>], begun: Millis) -> Option<Outage> {
+    let of_all = STEADY.iter().zip(gaps).flat_map(|(dataset, gaps)| gaps.iter().map(move |gap| (*dataset, *gap)));
+    let (dataset, (from, to)) = of_all.max_by_key(|(_, (from, to))| to - from)?;
+    let acknowledged = history.datasets.get(dataset)?.acknowledged.iter().map(|event| event.at);
+    let mut times: Vec<Millis> = acknowledged.filter(|at| (from..=to).contains(at)).chain([from, to]).collect();
+    times.sort_unstable();
+    let silent = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+    Some(Outage {
+        dataset,
+        seconds: seconds(to - from),
+        began_at_second: seconds(from - begun),
+        unacknowledged_seconds: seconds(silent),
+    })
 }
 
 fn by_fault(injected: &[Injected], gaps: &[Vec<(Millis, Millis)>]) -> BTreeMap<String, FaultLine> {
@@ -204,7 +229,14 @@ impl std::fmt::Display for Report {
         if !self.is_within_memory() {
             writeln!(f, "PAST THE LIMIT OF MEMORY; killed for it: {}", self.killed_for_memory.join(", "))?;
         }
-        writeln!(f, "longest unavailability: {:.1} s", self.longest_unavailability_seconds)?;
+        if let Some(outage) = &self.longest_unavailability {
+            let Outage { dataset, seconds, began_at_second, unacknowledged_seconds } = outage;
+            writeln!(
+                f,
+                "longest unavailability: {seconds:.1} s, {dataset}, from second {began_at_second:.0} on; for \
+                 {unacknowledged_seconds:.1} s of it its publisher was acknowledged nothing"
+            )?;
+        }
         match self.drained_seconds {
             Some(time) => writeln!(f, "drained {time:.1} s after the last fault")?,
             None => writeln!(f, "DID NOT DRAIN")?,

@@ -30,8 +30,8 @@ const QUIET: Duration = Duration::from_millis(50);
 const DISCARD_RECORDS_LIMIT: Duration = Duration::from_secs(1);
 /// The same where it is known that there is one.
 const DISCARD_LIMIT: Duration = Duration::from_secs(10);
-/// How often the client counts its lag.
-const LAG_INTERVAL_MS: u32 = 2_000;
+/// How often the client counts its lag. It lists all that it knows of each partition for it.
+const LAG_INTERVAL_MS: u32 = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {

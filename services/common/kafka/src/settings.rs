@@ -152,7 +152,7 @@ impl Consumer<'_> {
     /// partition that it has: a validator of 2,000 that asked every 5 ms would do nothing else.
     fn fetch_wait_ms(self) -> &'static str {
         match self {
-            Self::Group { .. } => "200",
+            Self::Group { .. } => "500",
             // Fetches only while it reads back, partition after partition, and the end of each is an answer that is empty.
             Self::Reader => "2",
             Self::Watermarks | Self::Unstable { .. } => "20",

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use freshet_kafka::OwnedRecord;
-use freshet_kafka::batches::{BATCH_BYTES, BatchReader};
+use freshet_kafka::batches::BatchReader;
 use freshet_runtime::CancellationToken;
 
 use super::SinkError;
 use super::rows::{Rounds, RowMaker};
 
+/// A batch that has as much is closed. Beside it the database works on another one.
+const BATCH_BYTES: usize = 2 << 20;
 /// How long a batch that has records waits for more at once, while the database is busy.
 const MORE_WAIT: Duration = Duration::from_millis(2);
 
@@ -36,7 +38,7 @@ impl Intake {
         Self { reader, rows, max_records: max_records.max(1), wait }
     }
 
-    /// At most so many records as was said and [`BATCH_BYTES`]. Until `free` is set there is no haste: the batch is filled.
+    /// At most so many records as was said and `BATCH_BYTES`. Until `free` is set there is no haste: the batch is filled.
     pub fn take(mut self, free: &CancellationToken, measure: bool) -> (Self, Result<Taken, SinkError>) {
         let taken = self.taken(free, measure);
         (self, taken)

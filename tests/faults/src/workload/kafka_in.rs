@@ -100,8 +100,11 @@ async fn publish(
 }
 
 fn open(desk: &Desk) -> anyhow::Result<Producer> {
-    // It never gives up by itself.
-    Producer::new(&desk.kafka, &[("message.timeout.ms", "0")]).context("a producer")
+    // It never gives up by itself. As shipped, a client that lost its partitions' leaders may look for them again only
+    // after five minutes.
+    let settings =
+        [("message.timeout.ms", "0"), ("topic.metadata.refresh.interval.ms", "5000"), ("socket.timeout.ms", "9900")];
+    Producer::new(&desk.kafka, &settings).context("a producer")
 }
 
 async fn send(producer: &Producer, topic: &str, batch: &[Event]) -> anyhow::Result<()> {
