@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -146,7 +146,8 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let injected = match options.script.clone() {
         Script::Faults => {
             let (playing, plan) = (nemesis.clone(), nemesis::plan(options.seed, options.length));
-            tokio::task::spawn_blocking(move || playing.play(&plan)).await?
+            let enough = interrupted()?;
+            tokio::task::spawn_blocking(move || playing.play(&plan, &enough)).await?
         }
         Script::Upgrade(programs) => {
             let (bus, length, handle) = (bus.clone(), options.length, tokio::runtime::Handle::current());
@@ -178,6 +179,20 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
             troubles: ledger.troubles(),
         })
     }))
+}
+
+/// Told when the run was sent SIGINT: no further fault, but the report of what was.
+fn interrupted() -> anyhow::Result<mpsc::Receiver<()>> {
+    let (told, enough) = mpsc::channel();
+    let mut signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            eprintln!("no further faults; the report follows when everything has arrived");
+            // Who played may have come to the end already.
+            let _ = told.send(());
+        }
+    });
+    Ok(enough)
 }
 
 /// The grants of datasets that somebody publishes.

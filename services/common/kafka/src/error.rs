@@ -192,6 +192,9 @@ fn listed(code: Code) -> Option<Exit> {
         | Code::LogTruncation
         | Code::Inconsistent
         | Code::GaplessGuarantee => Exit::Abort,
+        // The broker met something that it did not expect itself. A broker that was out of breath answered a commit so; whoever
+        // gets it again and again is ended by the watchdog.
+        Code::Unknown => Exit::Abort,
         // The loop knows which record it was and sets it aside; anywhere else it is the caller's to report.
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidRecord => Exit::Abort,
         // Another process works under our name: going on would undo its work.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -61,12 +61,15 @@ pub struct Nemesis {
 }
 
 impl Nemesis {
-    /// Plays the whole plan. Blocking. Afterwards everything is healed.
-    pub fn play(self: &Arc<Self>, faults: &[Fault]) -> Vec<Injected> {
+    /// Plays the plan, as far as it comes before it is told that it is `enough`. Blocking. Afterwards everything is healed.
+    pub fn play(self: &Arc<Self>, faults: &[Fault], enough: &mpsc::Receiver<()>) -> Vec<Injected> {
         let begun = Instant::now();
         let mut threads = Vec::new();
         for fault in faults {
-            std::thread::sleep((begun + fault.at).saturating_duration_since(Instant::now()));
+            let wait = (begun + fault.at).saturating_duration_since(Instant::now());
+            if enough.recv_timeout(wait) != Err(mpsc::RecvTimeoutError::Timeout) {
+                break;
+            }
             let (own, fault) = (Arc::clone(self), fault.clone());
             threads.push(std::thread::spawn(move || own.one(&fault)));
         }
