@@ -125,7 +125,7 @@ impl PartitionState {
     pub(crate) fn entity(&self, key: &[u8]) -> Option<Entity> {
         let Kept { version: [high, low], kind } = self.entities.get(self.seed.key(key))?;
         let &(division, standing) = self.kinds.kinds.get(kind as usize)?;
-        Some(Entity { version: u64::from(high) << 32 | u64::from(low), division, standing })
+        Some(Entity { version: (u64::from(high) << 32) | u64::from(low), division, standing })
     }
 
     pub(crate) fn accept(&mut self, key: &[u8], entity: Entity) {

@@ -44,7 +44,7 @@ impl Hashed {
 
     /// The first 64 bits, in the order of the whole.
     fn leading(self) -> u64 {
-        u64::from(self.0[0]) << 32 | u64::from(self.0[1])
+        (u64::from(self.0[0]) << 32) | u64::from(self.0[1])
     }
 }
 

@@ -128,7 +128,7 @@ impl<V: Copy + Default> Table<V> {
 
 /// Below `homes`, or 0 where there are none.
 fn home(hash: Hashed, homes: usize) -> usize {
-    (u128::from(hash.leading()) * homes as u128 >> 64) as usize
+    ((u128::from(hash.leading()) * homes as u128) >> 64) as usize
 }
 
 #[cfg(test)]
