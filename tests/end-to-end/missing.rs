@@ -27,7 +27,7 @@ impl Machine {
     /// A folder that looks like an installation of Kafka, so that none is fetched.
     fn with_kafka(self) -> Self {
         std::fs::create_dir_all(self.path("kafka/libs")).expect("libs");
-        File::create(self.path("kafka/libs/kafka_2.13-4.3.0.jar")).expect("a jar");
+        File::create(self.path("kafka/libs/kafka_2.13-4.2.2.jar")).expect("a jar");
         self
     }
 
