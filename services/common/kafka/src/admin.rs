@@ -9,11 +9,11 @@ use futures::executor::block_on;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::client::Plain;
+use crate::client::{Loner, Plain};
 use crate::error::{Exit, classify};
 use crate::reason::explain;
 use crate::topic_id::{TopicId, topic_id, topic_ids};
@@ -264,7 +264,7 @@ pub fn delete_group(connection: &Connection, group: &str) -> Result<(), Error> {
 
 /// Offsets and watermarks of many partitions over one client.
 pub struct Offsets {
-    client: BaseConsumer<Plain>,
+    client: Loner,
 }
 
 impl std::fmt::Debug for Offsets {
@@ -276,7 +276,7 @@ impl std::fmt::Debug for Offsets {
 impl Offsets {
     pub fn new(connection: &Connection) -> Result<Self, Error> {
         let config = settings::consumer(connection, "offsets", settings::Consumer::Watermarks)?;
-        Ok(Self { client: config.create_with_context(Plain).map_err(Error::kafka("create a client"))? })
+        Ok(Self { client: Loner::create(&config).map_err(Error::kafka("create a client"))? })
     }
 
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, Error> {
@@ -388,7 +388,7 @@ pub fn end_offsets(connection: &Connection, topic: &str) -> Result<Vec<Watermark
 /// committed none.
 pub fn committed(connection: &Connection, group: &str, topic: &str) -> Result<Vec<Option<i64>>, Error> {
     let config = settings::consumer(connection, "offsets", settings::Consumer::Group { group })?;
-    let client: BaseConsumer<Plain> = config.create_with_context(Plain).map_err(Error::kafka("create a client"))?;
+    let client = Loner::create(&config).map_err(Error::kafka("create a client"))?;
     let count = Offsets::new(connection)?.partition_count(topic)?.ok_or_else(|| missing(topic))?;
     let mut partitions = TopicPartitionList::new();
     partitions.add_partition_range(topic, 0, count - 1);

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::admin::{Offsets, Watermarks};
-use crate::client::Plain;
+use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::{Connection, Error, OwnedRecord, TopicId, client, settings};
 
@@ -18,7 +18,7 @@ pub const BATCH_BYTES: usize = 1 << 20;
 
 /// Reads committed records of assigned partitions. Blocking: async callers use `spawn_blocking`.
 pub struct BatchReader {
-    consumer: BaseConsumer<Plain>,
+    consumer: Loner,
     offsets: Offsets,
     topic: String,
     /// Per partition the offset of the next record that was not handed out yet.
@@ -40,7 +40,7 @@ impl BatchReader {
     /// `role` names the client in the broker's logs. Nothing is read before [`BatchReader::assign`].
     pub fn new(connection: &Connection, role: &str) -> Result<Self, Error> {
         let config = settings::consumer(connection, role, settings::Consumer::Batches)?;
-        let consumer = config.create_with_context(Plain).map_err(Error::kafka("create a reader"))?;
+        let consumer = Loner::create(&config).map_err(Error::kafka("create a reader"))?;
         Ok(Self {
             consumer,
             offsets: Offsets::new(connection)?,

@@ -1,6 +1,8 @@
 //! What every client of ours has in common: where librdkafka's own lines go, and how an assignment changes.
 
-use rdkafka::config::RDKafkaLogLevel as Level;
+use std::ops::Deref;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel as Level};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::DeliveryResult;
@@ -21,6 +23,35 @@ impl ClientContext for Plain {
 }
 
 impl ConsumerContext for Plain {}
+
+/// A consumer that joins no group. Closing one can take long, and may never end (rust-rdkafka issues 453 and 509): it is
+/// closed by a thread of its own, so that whoever drops it, perhaps in the middle of asynchronous work, goes on.
+pub(crate) struct Loner(Option<BaseConsumer<Plain>>);
+
+impl Loner {
+    pub(crate) fn create(config: &ClientConfig) -> KafkaResult<Self> {
+        config.create_with_context(Plain).map(Some).map(Self)
+    }
+}
+
+impl Deref for Loner {
+    type Target = BaseConsumer<Plain>;
+
+    fn deref(&self) -> &Self::Target {
+        match &self.0 {
+            Some(consumer) => consumer,
+            None => unreachable!("it is taken when it is dropped, and not before"),
+        }
+    }
+}
+
+impl Drop for Loner {
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        // Without a thread it is closed here, by the closure that is thrown away.
+        let _ = std::thread::Builder::new().name("kafka close".to_owned()).spawn(move || drop(consumer));
+    }
+}
 
 impl ProducerContext for Plain {
     type DeliveryOpaque = ();

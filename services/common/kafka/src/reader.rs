@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use freshet_core::{Fault, InRecord, Replay, ReplayRange};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::admin::{Offsets, Watermarks};
-use crate::client::Plain;
+use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::record::borrow_headers;
 use crate::{Connection, Error, TopicId, client, settings};
@@ -19,7 +19,7 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads one partition at a time. Joins no group, commits nothing.
 pub struct Reader {
-    consumer: BaseConsumer<Plain>,
+    consumer: Loner,
     offsets: Offsets,
     /// Where the consumer's buffer goes on, if the last call stopped at its limit.
     cursor: Option<Cursor>,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Reader {
 impl Reader {
     pub fn new(connection: &Connection) -> Result<Self, Error> {
         let config = settings::consumer(connection, "reader", settings::Consumer::Reader)?;
-        let consumer = config.create_with_context(Plain).map_err(Error::kafka("create a reader"))?;
+        let consumer = Loner::create(&config).map_err(Error::kafka("create a reader"))?;
         Ok(Self { consumer, offsets: Offsets::new(connection)?, cursor: None, progress_timeout: PROGRESS_TIMEOUT })
     }
 

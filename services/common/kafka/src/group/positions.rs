@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use freshet_core::{Assigned, Fault, TopicPartition};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Member;
 use crate::admin::Watermarks;
-use crate::client::Plain;
+use crate::client::Loner;
 use crate::window::Start;
 use crate::{Error, settings};
 
@@ -174,10 +174,8 @@ impl Member {
         let doing = "find the committed offsets";
         let unstable =
             settings::consumer(&self.connection, "offsets", settings::Consumer::Unstable { group: &self.group })
-                .and_then(|config| config.create_with_context(Plain).map_err(Error::kafka("create a client")))
-                .and_then(|client: BaseConsumer<Plain>| {
-                    client.committed_offsets(list, PROBE_TIMEOUT).map_err(Error::kafka(doing))
-                });
+                .and_then(|config| Loner::create(&config).map_err(Error::kafka("create a client")))
+                .and_then(|client| client.committed_offsets(list, PROBE_TIMEOUT).map_err(Error::kafka(doing)));
         match unstable {
             Err(_) => Error::Kafka { doing, source: failed }.into(),
             Ok(_) => Fault::retry(
