@@ -88,7 +88,7 @@ impl Publisher {
     pub fn enqueue(&self, record: &Record) -> Result<Acknowledgement, PublishError> {
         let claim = Claim::take(&self.in_flight, self.max_in_flight).ok_or(PublishError::Full)?;
         let (sender, receiver) = oneshot::channel();
-        let mut base = BaseRecord::with_opaque_to(&record.topic, Box::new(Pending { sender, _claim: claim }));
+        let mut base = BaseRecord::with_opaque_to(&record.topic, Box::new(Pending { sender, claim }));
         base.partition = record.partition;
         base.timestamp = record.timestamp_ms;
         base.key = record.key.as_deref();
@@ -156,7 +156,7 @@ impl Drop for Claim {
 
 struct Pending {
     sender: oneshot::Sender<Result<Position, PublishError>>,
-    _claim: Claim,
+    claim: Claim,
 }
 
 struct Acknowledge;
@@ -182,8 +182,11 @@ impl ProducerContext for Acknowledge {
                 Err(PublishError::from_kafka(error, message.topic(), bytes))
             }
         };
+        let Pending { sender, claim } = *pending;
+        // First, so that whoever has the answer finds the place free.
+        drop(claim);
         // The caller may have gone away; the record is written all the same.
-        let _ = pending.sender.send(answer);
+        let _ = sender.send(answer);
     }
 }
 
