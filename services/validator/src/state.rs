@@ -5,7 +5,9 @@
 //! Memory: an entity takes 24 bytes and the table's slack (27 to 30 in all), an id 16 and the slack (18 to 20) as long as it
 //! is in the window, and up to an hour longer.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use freshet_core::hashed::{Seed, Table};
 
@@ -52,24 +54,48 @@ impl Standing {
 pub(crate) struct Division(u32);
 
 #[derive(Debug, Default)]
-pub(crate) struct Divisions {
-    texts: Vec<String>,
-    numbers: HashMap<String, u32>,
-}
+pub(crate) struct Divisions(Numbered<String>);
 
 impl Divisions {
     pub(crate) fn number(&mut self, text: &str) -> Division {
-        if let Some(number) = self.numbers.get(text) {
-            return Division(*number);
-        }
-        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        self.texts.push(text.to_owned());
-        self.numbers.insert(text.to_owned(), number);
-        Division(number)
+        Division(self.0.number(text))
     }
 
     pub(crate) fn text(&self, division: Division) -> &str {
-        self.texts.get(division.0 as usize).map_or("", String::as_str)
+        self.0.get(division.0).map_or("", String::as_str)
+    }
+}
+
+/// Few things that many entities share, by the order in which they were first seen.
+#[derive(Debug)]
+struct Numbered<T> {
+    things: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { things: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Numbered<T> {
+    fn number<Q>(&mut self, thing: &Q) -> u32
+    where
+        T: Borrow<Q>,
+        Q: ToOwned<Owned = T> + Eq + Hash + ?Sized,
+    {
+        if let Some(number) = self.numbers.get(thing) {
+            return *number;
+        }
+        let number = u32::try_from(self.things.len()).unwrap_or(u32::MAX);
+        self.things.push(thing.to_owned());
+        self.numbers.insert(thing.to_owned(), number);
+        number
+    }
+
+    fn get(&self, number: u32) -> Option<&T> {
+        self.things.get(number as usize)
     }
 }
 
@@ -80,27 +106,11 @@ struct Kept {
     kind: u32,
 }
 
-#[derive(Debug, Default)]
-struct Kinds {
-    kinds: Vec<(Division, Standing)>,
-    numbers: HashMap<(Division, Standing), u32>,
-}
-
-impl Kinds {
-    fn number(&mut self, kind: (Division, Standing)) -> u32 {
-        let next = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
-        *self.numbers.entry(kind).or_insert_with(|| {
-            self.kinds.push(kind);
-            next
-        })
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct PartitionState {
     seed: Seed,
     entities: Table<Kept>,
-    kinds: Kinds,
+    kinds: Numbered<(Division, Standing)>,
     /// The second at whose end each id was accepted, since the epoch.
     accepted: Table<u32>,
     /// Milliseconds since the epoch.
@@ -114,7 +124,7 @@ impl PartitionState {
         Self {
             seed,
             entities: Table::default(),
-            kinds: Kinds::default(),
+            kinds: Numbered::default(),
             accepted: Table::default(),
             window_begins_ms: i64::MIN,
             dropped_until_ms: i64::MIN,
@@ -124,13 +134,13 @@ impl PartitionState {
 
     pub(crate) fn entity(&self, key: &[u8]) -> Option<Entity> {
         let Kept { version: [high, low], kind } = self.entities.get(self.seed.key(key))?;
-        let &(division, standing) = self.kinds.kinds.get(kind as usize)?;
+        let &(division, standing) = self.kinds.get(kind)?;
         Some(Entity { version: (u64::from(high) << 32) | u64::from(low), division, standing })
     }
 
     pub(crate) fn accept(&mut self, key: &[u8], entity: Entity) {
         let Entity { version, division, standing } = entity;
-        let kind = self.kinds.number((division, standing));
+        let kind = self.kinds.number(&(division, standing));
         self.entities.insert(self.seed.key(key), Kept { version: [(version >> 32) as u32, version as u32], kind });
     }
 
