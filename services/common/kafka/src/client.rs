@@ -1,6 +1,8 @@
 //! What every client of ours has in common: where librdkafka's own lines go, and how an assignment changes.
 
 use std::ops::Deref;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel as Level};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -24,8 +26,11 @@ impl ClientContext for Plain {
 
 impl ConsumerContext for Plain {}
 
-/// A consumer that joins no group. Closing one can take long, and may never end (rust-rdkafka issues 453 and 509): it is
-/// closed by a thread of its own, so that whoever drops it, perhaps in the middle of asynchronous work, goes on.
+/// How long whoever drops a [`Loner`] waits for it: he may be in the middle of asynchronous work. Not at all would be too
+/// short, for a process that ends while the client still works may crash.
+const LONER_CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A consumer that joins no group, and that is closed in a bounded time.
 pub(crate) struct Loner(Option<BaseConsumer<Plain>>);
 
 impl Loner {
@@ -47,9 +52,23 @@ impl Deref for Loner {
 
 impl Drop for Loner {
     fn drop(&mut self) {
-        let consumer = self.0.take();
-        // Without a thread it is closed here, by the closure that is thrown away.
-        let _ = std::thread::Builder::new().name("kafka close".to_owned()).spawn(move || drop(consumer));
+        if let Some(consumer) = self.0.take() {
+            close(consumer, LONER_CLOSE_LIMIT);
+        }
+    }
+}
+
+/// Closes a consumer, and goes on when that takes longer than the limit: it may never end (rust-rdkafka issues 453 and 509).
+pub(crate) fn close<C: ConsumerContext + 'static>(consumer: BaseConsumer<C>, limit: Duration) {
+    let (closed, wait) = mpsc::channel();
+    // Without a thread it is closed here, by the closure that is thrown away.
+    let closer = std::thread::Builder::new().name("kafka close".to_owned()).spawn(move || {
+        drop(consumer);
+        // Whoever waited may have gone on.
+        let _ = closed.send(());
+    });
+    if closer.is_ok() && wait.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+        tracing::warn!("a consumer did not close in time and is left behind");
     }
 }
 

@@ -6,7 +6,7 @@ mod positions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use freshet_core::{Assigned, TopicPartition};
@@ -201,14 +201,7 @@ impl Drop for Member {
         // A decision that was noted but not answered would hold the close back.
         let _ = client::unassign(&consumer);
         consumer.unsubscribe();
-        let (closed, wait) = mpsc::channel();
-        let closer = std::thread::Builder::new().name("kafka close".to_owned()).spawn(move || {
-            drop(consumer);
-            let _ = closed.send(());
-        });
-        if closer.is_ok() && wait.recv_timeout(CLOSE_TIMEOUT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            tracing::warn!("the consumer did not close in time and is left behind");
-        }
+        client::close(consumer, CLOSE_TIMEOUT);
     }
 }
 
