@@ -14,6 +14,7 @@ pub mod private;
 pub mod readiness;
 pub mod run;
 pub mod secret;
+pub mod threads;
 
 pub use config::{ConfigError, Loaded};
 pub use credentials::{Credentials, Token};
@@ -21,6 +22,7 @@ pub use http::HttpSettings;
 pub use liveness::{Liveness, Watchdog};
 pub use readiness::{Latch, Readiness};
 pub use secret::Secret;
+pub use threads::Threads;
 pub use tokio_util::sync::CancellationToken;
 
 /// What a service is given to run in. Cheap to clone; clones share everything.

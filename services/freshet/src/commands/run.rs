@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use freshet_runtime::run::{Services, stop_on_signal};
-use freshet_runtime::{CancellationToken, Context, admin};
+use freshet_runtime::{CancellationToken, Context, Threads, admin};
 
 use crate::cli::{Globals, Role, RoleArguments, RunArguments};
 use crate::exit::Exit;
@@ -22,8 +22,8 @@ pub fn run(globals: &Globals, arguments: &RunArguments) -> anyhow::Result<Exit> 
         eprintln!("{}", problems.join("\n"));
         return Ok(Exit::Usage);
     }
-    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(serve(arguments.role, &settings))
+    let threads = Threads::start().context("starting the threads")?;
+    threads.block_on(serve(arguments.role, &settings))
 }
 
 async fn serve(role: Role, settings: &Settings) -> anyhow::Result<Exit> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use freshet_kafka::connection::Security;
 use freshet_runtime::run::{Services, stop_on_signal};
-use freshet_runtime::{CancellationToken, Context, admin};
+use freshet_runtime::{CancellationToken, Context, Threads, admin};
 use freshet_testkit::broker::Prepared;
 use freshet_testkit::{Broker, BrokerSettings};
 
@@ -25,10 +25,10 @@ pub fn run(globals: &Globals, arguments: UpArguments) -> anyhow::Result<Exit> {
     let quiet = ("log.level".to_owned(), quiet_level(&arguments));
     settings::load(globals, &[quiet])?.value.start_log()?;
     secrets::private_folder(&globals.data)?;
-    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let threads = Threads::start().context("starting the threads")?;
     let stop = CancellationToken::new();
     // Listening begins before the broker starts, so that Ctrl-C during the start ends it in good order too.
-    runtime.block_on(async { stop_on_signal(stop.clone()) }).context("listening for signals")?;
+    threads.block_on(async { stop_on_signal(stop.clone()) }).context("listening for signals")?;
     let begun = Instant::now();
     // What the machine lacks is said before anything is started.
     let broker = prepare_broker(globals, &arguments)?;
@@ -40,7 +40,7 @@ pub fn run(globals: &Globals, arguments: UpArguments) -> anyhow::Result<Exit> {
         }
         None => None,
     };
-    let ended = runtime.block_on(serve(globals, &arguments, broker.as_mut(), ports, stop, begun));
+    let ended = threads.block_on(serve(globals, &arguments, broker.as_mut(), ports, stop, begun));
     // The services are gone; nothing writes any more.
     if let Some(broker) = &mut broker {
         broker.stop();
