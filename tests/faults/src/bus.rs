@@ -126,6 +126,11 @@ impl Bus {
         self.roles[id].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// None while somebody starts or ends it.
+    pub fn try_role(&self, id: &str) -> Option<MutexGuard<'_, Role>> {
+        self.roles[id].try_lock().ok()
+    }
+
     pub fn broker(&self) -> MutexGuard<'_, Broker> {
         self.broker.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,7 @@ pub mod limit;
 pub mod memory;
 pub mod nemesis;
 pub mod overload;
+pub mod probes;
 pub mod proxy;
 pub mod report;
 pub mod run;

@@ -10,6 +10,7 @@ use crate::bus::Exit;
 use crate::checker::{self, Violation};
 use crate::history::{History, Millis};
 use crate::nemesis::Injected;
+use crate::probes::Unresponsive;
 use crate::run::{Options, Script};
 use crate::workload::{BUSINESS, LICENCES};
 
@@ -38,6 +39,8 @@ pub struct Report {
     pub longest_unavailability: Option<Outage>,
     /// Processes that ended by themselves, with what they said last.
     pub exits: Vec<String>,
+    /// Processes that did not say that they live, and were killed for it as the chart's liveness probe would have them.
+    pub unresponsive: Vec<Unresponsive>,
     pub not_ready: Vec<(String, String)>,
     pub peak_memory_mib: BTreeMap<String, u64>,
     pub memory_limit_mib: u64,
@@ -83,6 +86,7 @@ pub struct Parts<'a> {
     pub drained: Option<Duration>,
     pub not_ready: Vec<(String, String)>,
     pub exits: Vec<Exit>,
+    pub unresponsive: Vec<Unresponsive>,
     /// KiB.
     pub memory: BTreeMap<String, u64>,
     /// By what, and who was killed for taking more.
@@ -112,6 +116,7 @@ impl Report {
             drained_seconds: parts.drained.map(|time| time.as_secs_f64()),
             longest_unavailability: longest_outage(history, &gaps, parts.begun),
             exits: parts.exits.iter().map(|exit| format!("{} {}: {}", exit.id, exit.status, exit.said)).collect(),
+            unresponsive: parts.unresponsive,
             not_ready: parts.not_ready,
             peak_memory_mib: parts.memory.into_iter().map(|(id, kib)| (id, kib / 1_024)).collect(),
             memory_limit_mib: parts.options.limit_mib,
@@ -129,7 +134,8 @@ impl Report {
     /// True where every promise was kept, and everything arrived in time.
     pub fn is_good(&self) -> bool {
         let kept = self.violations.values().all(|count| *count == 0);
-        kept && self.drained_seconds.is_some() && self.not_ready.is_empty() && self.is_within_memory()
+        let answered = self.not_ready.is_empty() && self.unresponsive.is_empty();
+        kept && answered && self.drained_seconds.is_some() && self.is_within_memory()
     }
 
     fn is_within_memory(&self) -> bool {
@@ -243,6 +249,9 @@ impl std::fmt::Display for Report {
         }
         for (id, said) in &self.not_ready {
             writeln!(f, "NOT READY: {id}: {said}")?;
+        }
+        for Unresponsive { id, at, answer } in &self.unresponsive {
+            writeln!(f, "ALIVE BUT STUCK, killed: {id} at {at}: {answer}")?;
         }
         for exit in &self.exits {
             writeln!(f, "ended by itself: {exit}")?;

@@ -16,6 +16,7 @@ use crate::catalogue::{Folder, secrets};
 use crate::checker::{self, Kind};
 use crate::ledger::{Ledger, now};
 use crate::nemesis::{self, Nemesis};
+use crate::probes::Probes;
 use crate::report::Report;
 use crate::subscribers::Subscribers;
 use crate::upgrade::{self, Programs};
@@ -142,6 +143,7 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         brokers: Mutex::default(),
         handle: tokio::runtime::Handle::current(),
     });
+    let probes = Probes::start(bus.clone())?;
     let begun = now();
     let injected = match options.script.clone() {
         Script::Faults => {
@@ -160,6 +162,7 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let drained = drain(&ledger, publishers, options.drain_limit).await?;
     let not_ready = still_not_ready(&bus).await?;
     desk.stop.cancel();
+    let unresponsive = probes.stop().await;
     let exits = supervisor.stop().await;
     let violations = ledger.look(checker::check);
     let memory = bus.memory();
@@ -174,6 +177,7 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
             drained,
             not_ready,
             exits,
+            unresponsive,
             memory,
             held: bus.held(),
             troubles: ledger.troubles(),

@@ -79,6 +79,15 @@ impl Role {
         }
     }
 
+    /// SIGKILL. The supervisor finds that it has ended, and starts it again.
+    pub fn end_unasked(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Supervised::pid)
+    }
+
     /// Asks it to end and waits.
     pub fn stop(&mut self) {
         self.note_memory();
