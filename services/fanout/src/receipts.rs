@@ -11,7 +11,7 @@ use freshet_kafka::publisher::Publisher;
 use freshet_kafka::{OwnedRecord, Record};
 use freshet_runtime::{CancellationToken, Latch, Readiness};
 use futures::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
 use crate::event;
 use crate::metrics::Metrics;
@@ -76,6 +76,9 @@ impl Receipts {
 
     /// Waits while the audit topic is known to be unwritable, so that nothing is sent that could not be receipted.
     pub async fn writable(&self) {
+        if *self.health.failing.borrow() == 0 {
+            return;
+        }
         // The sender lives in `self`, so waiting ends only when it is writable.
         let _ = self.health.failing.subscribe().wait_for(|failing| *failing == 0).await;
     }
@@ -110,54 +113,22 @@ impl Receipts {
         Ok(())
     }
 
-    /// For deliveries that are confirmed one by one: gathers what is waiting into one receipt a round. The task ends with
-    /// the last handle, after it has written what it was given: a disclosure that took place is receipted also when the
-    /// grant has ended meanwhile.
-    pub fn gather(&self, grant: Grant) -> Gather {
-        let (sender, mut waiting) = mpsc::channel::<Note>(self.max_events);
-        let receipts = self.clone();
-        let never = CancellationToken::new();
-        tokio::spawn(async move {
-            // No timer: what was confirmed while the last receipt was on its way makes the next one.
-            while let Some(first) = waiting.recv().await {
-                let mut round = vec![first];
-                while round.len() < receipts.max_events
-                    && let Ok(next) = waiting.try_recv()
-                {
-                    round.push(next);
-                }
-                let mut confirmations = Vec::with_capacity(round.len());
-                let mut by_outcome: [(ReceiptOutcome, Vec<Delivered>); 3] = [
-                    (ReceiptOutcome::Released, Vec::new()),
-                    (ReceiptOutcome::Delivered, Vec::new()),
-                    (ReceiptOutcome::Unconfirmed, Vec::new()),
-                ];
-                for Note { delivered, outcome, written } in round {
-                    if let Some((_, list)) = by_outcome.iter_mut().find(|(of, _)| *of == outcome) {
-                        list.push(delivered);
-                    }
-                    confirmations.extend(written);
-                }
-                let written = by_outcome
-                    .into_iter()
-                    .flat_map(|(outcome, list)| {
-                        receipts_of(&grant, (way_of(&grant), outcome), list.into_iter(), receipts.max_events)
-                    })
-                    .map(|receipt| {
-                        let (receipts, never) = (&receipts, &never);
-                        async move { receipts.write(&receipt, never).await }
-                    });
-                // All at once: one after the other, each would wait for the broker by itself.
-                if futures::future::try_join_all(written).await.is_err() {
-                    return;
-                }
-                for confirmation in confirmations {
-                    // Whoever waited may have been stopped; the receipt is written all the same.
-                    let _ = confirmation.send(());
-                }
-            }
+    /// The same for a disclosure that took place, or may: written also where the caller is stopped meanwhile, or does not
+    /// wait at all. What is returned ends when the receipts are durable.
+    pub fn write_by_all_means(
+        &self,
+        grant: &Arc<Grant>,
+        outcome: ReceiptOutcome,
+        records: &[OwnedRecord],
+    ) -> impl Future<Output = Result<(), Unwritten>> + Send + use<> {
+        let delivered: Vec<Delivered> = records.iter().map(Delivered::of).collect();
+        let (receipts, grant) = (self.clone(), Arc::clone(grant));
+        let writing = tokio::spawn(async move {
+            let written = receipts_of(&grant, (way_of(&grant), outcome), delivered.into_iter(), receipts.max_events);
+            let never = CancellationToken::new();
+            futures::future::try_join_all(written.iter().map(|receipt| receipts.write(receipt, &never))).await.map(drop)
         });
-        Gather(sender)
+        async move { writing.await.unwrap_or(Err(Unwritten)) }
     }
 }
 
@@ -187,41 +158,6 @@ impl Drop for Failing {
                 drop(self.0.latch.lock().unwrap_or_else(PoisonError::into_inner).take());
             }
         });
-    }
-}
-
-/// A handle on the gathering task of one subscription.
-#[derive(Debug, Clone)]
-pub struct Gather(mpsc::Sender<Note>);
-
-#[derive(Debug)]
-struct Note {
-    delivered: Delivered,
-    outcome: ReceiptOutcome,
-    written: Option<oneshot::Sender<()>>,
-}
-
-impl Gather {
-    /// Returns when the receipt that covers the record is durable.
-    pub async fn confirm(&self, record: &OwnedRecord, outcome: ReceiptOutcome) -> Result<(), Unwritten> {
-        let (sender, written) = oneshot::channel();
-        self.note(record, outcome, Some(sender)).await?;
-        written.await.map_err(|_| Unwritten)
-    }
-
-    /// Notes that the subscriber may have the record.
-    pub async fn unconfirmed(&self, record: &OwnedRecord) -> Result<(), Unwritten> {
-        self.note(record, ReceiptOutcome::Unconfirmed, None).await
-    }
-
-    async fn note(
-        &self,
-        record: &OwnedRecord,
-        outcome: ReceiptOutcome,
-        written: Option<oneshot::Sender<()>>,
-    ) -> Result<(), Unwritten> {
-        let note = Note { delivered: Delivered::of(record), outcome, written };
-        self.0.send(note).await.map_err(|_| Unwritten)
     }
 }
 
@@ -351,19 +287,34 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_confirmed_together_shares_a_receipt_with_exact_offsets() {
+    async fn a_batch_shares_a_receipt_with_exact_offsets() {
         let (log, readiness) = (Arc::new(Memory::default()), Readiness::default());
         let webhook = freshet_catalog_model::Delivery::Webhook { url: String::new(), secret: String::new() };
-        let gather = receipts(&log, &readiness).gather(grant(webhook));
-        let (a, b, c) = (record(4, false), record(9, true), record(6, false));
-        let confirm = |record| gather.confirm(record, ReceiptOutcome::Delivered);
-        let (a, b, c) = tokio::join!(confirm(&a), confirm(&b), confirm(&c));
-        assert_eq!((a, b, c), (Ok(()), Ok(()), Ok(())));
+        let (receipts, grant) = (receipts(&log, &readiness), Arc::new(grant(webhook)));
+        let batch = [record(4, false), record(9, true), record(6, false)];
+        assert_eq!(receipts.write_by_all_means(&grant, ReceiptOutcome::Delivered, &batch).await, Ok(()));
         let written = log.receipts.lock().expect("a list").clone();
-        let offsets: Vec<i64> =
-            [4, 5, 6, 7, 9].into_iter().filter(|o| written.iter().any(|r| r.covers(0, *o))).collect();
+        let [receipt] = &written[..] else { panic!("{written:?}") };
+        let offsets: Vec<i64> = [4, 5, 6, 7, 9].into_iter().filter(|offset| receipt.covers(0, *offset)).collect();
         assert_eq!(offsets, [4, 6, 9]);
-        assert!(written.iter().flat_map(|receipt| &receipt.events).any(|id| id == "e-9"));
+        assert!(receipt.events.iter().any(|id| id == "e-9"));
+    }
+
+    #[tokio::test]
+    async fn a_disclosure_is_receipted_also_where_nobody_waits_for_it_any_more() {
+        let (log, readiness) = (Arc::new(Memory::default()), Readiness::default());
+        log.failing.store(true, std::sync::atomic::Ordering::SeqCst);
+        let (receipts, grant) = (receipts(&log, &readiness), Arc::new(grant(freshet_catalog_model::Delivery::Pull)));
+        let batch = [record(1, false)];
+        let mut write = Box::pin(receipts.write_by_all_means(&grant, ReceiptOutcome::Delivered, &batch));
+        while readiness.is_ready() {
+            assert!(futures::poll!(&mut write).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(write);
+        log.failing.store(false, std::sync::atomic::Ordering::SeqCst);
+        receipts.writable().await;
+        assert!(log.receipts.lock().expect("a list")[0].covers(0, 1));
     }
 
     #[tokio::test]

@@ -35,6 +35,11 @@ impl Headers {
         self.ends.len()
     }
 
+    /// Of all names and values.
+    pub fn size_bytes(&self) -> usize {
+        self.names.len() + self.values.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

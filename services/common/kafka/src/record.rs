@@ -6,6 +6,10 @@ use rdkafka::message::{BorrowedMessage, OwnedHeaders};
 
 use crate::{Headers, native};
 
+/// What an event of ours has about, so that its headers are two allocations.
+const USUAL_HEADERS: usize = 12;
+const USUAL_HEADER_BYTES: usize = 192;
+
 /// A record that was read. `value` is `None` for a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnedRecord {
@@ -15,13 +19,13 @@ pub struct OwnedRecord {
     pub timestamp_ms: Option<i64>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: Headers,
 }
 
 impl OwnedRecord {
     /// The first header of that name.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+        self.headers.get(name)
     }
 
     /// The first header of that name, where it is UTF-8.
@@ -31,14 +35,14 @@ impl OwnedRecord {
 
     /// About what it takes in memory.
     pub fn size_bytes(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers
+        self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + self.headers.size_bytes()
     }
 
     pub(crate) fn from_message(message: &BorrowedMessage<'_>) -> Self {
-        let headers = native::headers(message)
-            .map(|(name, value)| (readable(name).to_owned(), value.unwrap_or_default().to_vec()))
-            .collect();
+        let mut headers = Headers::with_capacity(USUAL_HEADERS, USUAL_HEADER_BYTES);
+        for (name, value) in native::headers(message) {
+            headers.push(readable(name), value.unwrap_or_default());
+        }
         Self {
             topic: message.topic().to_owned(),
             partition: message.partition(),

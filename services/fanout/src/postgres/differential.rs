@@ -136,7 +136,7 @@ fn records(count: i64) -> Vec<OwnedRecord> {
         one.value = Some(value);
         // Also halves of a microsecond, which are rounded.
         let places = if rng.bool() { 7 } else { 9 };
-        one.headers.push((freshet_core::headers::TIME.to_owned(), (moment(&mut rng, places) + "Z").into_bytes()));
+        one.headers.push(freshet_core::headers::TIME, (moment(&mut rng, places) + "Z").as_bytes());
         one
     };
     (0..count).map(one).collect()

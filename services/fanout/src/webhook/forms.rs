@@ -1,7 +1,7 @@
 //! Forms that a subscriber may give an address or an event may have, so that more goes out than should: addresses that
 //! are private in disguise, line breaks on their way into a header.
 
-use freshet_kafka::window::{Attempt, Deliver as _};
+use freshet_kafka::window::Attempt;
 
 use super::address::{Refused, Target};
 use super::tests::Fixture;
@@ -89,14 +89,13 @@ async fn what_an_event_holds_never_becomes_a_header() {
     let fixture = Fixture::with(&["127.0.0.0/8"], |_| {}, |url| url + "?a=b%0d%0aX-Evil:%201\r\nX-Evil: 2").await;
     let mut event = record(3, false);
     let hostile = "e\r\nX-Evil: 3\r\n\r\nPOST / HTTP/1.1\u{0}\u{202e}";
-    for (name, value) in &mut event.headers {
-        if matches!(name.as_str(), "ce_id" | "ce_source" | "ce_subject" | "ce_type") {
-            *value = hostile.as_bytes().to_vec();
-        }
-    }
-    event.headers.push(("ce_x\r\nX-Evil: 4".to_owned(), b"5".to_vec()));
-    event.headers.push(("X-Evil".to_owned(), b"6".to_vec()));
-    assert_eq!(fixture.webhook.deliver(&event).await, Attempt::Delivered);
+    let is_shown = |name: &str| matches!(name, "ce_id" | "ce_source" | "ce_subject" | "ce_type");
+    let headers = event.headers.iter();
+    event.headers =
+        headers.map(|(name, value)| (name, if is_shown(name) { hostile.as_bytes() } else { value })).collect();
+    event.headers.push("ce_x\r\nX-Evil: 4", b"5");
+    event.headers.push("X-Evil", b"6");
+    assert_eq!(fixture.take(&event).await, Attempt::Delivered);
     let requests = fixture.receiver.requests();
     let [(_, headers, body)] = &requests[..] else { panic!("{requests:?}") };
     assert!(headers.get("x-evil").is_none(), "{headers:?}");

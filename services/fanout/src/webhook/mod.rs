@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use freshet_core::Fault;
-use freshet_core::{ReceiptOutcome, Way};
+use freshet_catalog_model::Grant;
+use freshet_core::{Fault, ReceiptOutcome, Way};
 use freshet_kafka::OwnedRecord;
 use freshet_kafka::window::{self, Attempt, Deliver, Start, WindowEnd, WindowSettings};
 use freshet_runtime::CancellationToken;
@@ -23,7 +23,7 @@ use crate::Shared;
 use crate::config::WebhookConfig;
 use crate::event::{self, EventError, Schemas};
 use crate::metrics::{Counted, Metrics};
-use crate::receipts::{Gather, Receipts};
+use crate::receipts::{Receipts, Unwritten};
 use crate::secrets::{SecretFile, Stamp};
 use crate::subscription::Subscription;
 use address::{AddressPolicy, CheckedResolver, Refused, Target};
@@ -106,7 +106,8 @@ pub(crate) struct Webhook {
     target: Target,
     client: reqwest::Client,
     backoff: Backoff,
-    gather: Gather,
+    /// For receipts that outlive this.
+    grant: Arc<Grant>,
     /// Requests that may be open at once.
     places: Semaphore,
     secrets: Mutex<Option<(Stamp, Arc<Secrets>)>>,
@@ -143,7 +144,7 @@ impl Webhook {
             .user_agent(concat!("freshet/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| format!("HTTP client: {error}"))?;
-        let gather = parts.receipts.gather(subscription.grant.clone());
+        let grant = Arc::new(subscription.grant.clone());
         let backoff = parts.config.backoff();
         let halted = subscription.stop.child_token();
         let places = Semaphore::new(parts.config.max_in_flight);
@@ -155,7 +156,7 @@ impl Webhook {
             target,
             client,
             backoff,
-            gather,
+            grant,
             places,
             secrets: Mutex::new(None),
             counted,
@@ -263,43 +264,33 @@ impl Webhook {
         }
     }
 
-    /// What a delivery says that was broken off: its offset does not advance.
-    fn stopped(&self) -> Attempt {
-        Attempt::Park { reason: self.parked.get().cloned().unwrap_or_else(|| "stopped".to_owned()) }
+    /// What is said of a delivery that was broken off: its offset does not advance.
+    fn stopped(&self) -> String {
+        self.parked.get().cloned().unwrap_or_else(|| "stopped".to_owned())
     }
 
     /// `exposed` is set while, and after, an attempt may have shown the event to the subscriber.
     async fn deliver_with_retries(&self, record: &OwnedRecord, exposed: &AtomicBool) -> Attempt {
-        let (grant, halted) = (self.subscription.grant.id.as_str(), &self.halted);
-        let id = event::delivery_id(&self.subscription.grant.view, record);
+        let (grant, halted) = (self.grant.id.as_str(), &self.halted);
+        let stopped = || Attempt::Park { reason: self.stopped() };
+        let id = event::delivery_id(&self.grant.view, record);
         let give_up_after = Duration::from_millis(self.parts.config.give_up_after_ms);
         let mut failing_since: Option<Instant> = None;
         let mut body = None;
         for attempt in 0_u32.. {
-            // A process that stops finishes the attempt under way, but begins no other.
-            if halted.run_until_cancelled(self.wait_for_turn()).await.is_none() || halted.is_cancelled() {
-                return self.stopped();
-            }
             let made = match &body {
                 Some(body) => Ok(Bytes::clone(body)),
                 None => self.body(record),
             };
             let tried = match made {
                 Ok(made) => {
-                    // Before the first byte leaves: whatever dies after this, the trail has the disclosure (P8).
-                    if body.is_none() {
-                        let released = self.gather.confirm(record, ReceiptOutcome::Released);
-                        if !matches!(halted.run_until_cancelled(released).await, Some(Ok(()))) {
-                            return self.stopped();
-                        }
-                    }
                     let made = body.insert(made);
                     let Some(Ok(_place)) = halted.run_until_cancelled(self.places.acquire()).await else {
-                        return self.stopped();
+                        return stopped();
                     };
-                    // The subscriber may have asked for a pause while this one waited.
+                    // A process that stops finishes the attempt under way, but begins no other.
                     if halted.run_until_cancelled(self.wait_for_turn()).await.is_none() || halted.is_cancelled() {
-                        return self.stopped();
+                        return stopped();
                     }
                     let before = exposed.swap(true, Ordering::Relaxed);
                     let tried = self.attempt(&id, made).await;
@@ -332,37 +323,61 @@ impl Webhook {
                 self.put_off(wait);
             }
             if halted.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return self.stopped();
+                return stopped();
             }
             self.counted.retries.inc();
         }
-        let confirmed = tokio::select! {
-            confirmed = self.gather.confirm(record, ReceiptOutcome::Delivered) => confirmed.is_ok(),
-            () = async { halted.cancelled().await; tokio::time::sleep(RECEIPT_GRACE).await } => false,
-        };
-        if !confirmed {
-            return self.stopped();
-        }
-        self.subscription.running();
-        self.counted.delivered(event::published_at(record));
         Attempt::Delivered
     }
 }
 
 impl Deliver for Webhook {
+    /// Before the first byte leaves: whatever dies after this, the trail has the disclosure (P8).
+    async fn release(&self, records: &[OwnedRecord]) -> Result<(), String> {
+        let released = async {
+            self.parts.receipts.writable().await;
+            self.parts.receipts.write_by_all_means(&self.grant, ReceiptOutcome::Released, records).await
+        };
+        match self.halted.run_until_cancelled(released).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(Unwritten)) | None => Err(self.stopped()),
+        }
+    }
+
     async fn deliver(&self, record: &OwnedRecord) -> Attempt {
         let exposed = AtomicBool::new(false);
         let delivery = self.deliver_with_retries(record, &exposed);
-        let attempt = self.subscription.revoked.run_until_cancelled(delivery).await.unwrap_or_else(|| self.stopped());
+        let stopped = || Attempt::Park { reason: self.stopped() };
+        let attempt = self.subscription.revoked.run_until_cancelled(delivery).await.unwrap_or_else(stopped);
         if attempt != Attempt::Delivered && exposed.load(Ordering::Relaxed) {
-            // Fails only where the gathering task has died, and then nothing is confirmed any more either.
-            let _ = self.gather.unconfirmed(record).await;
+            let (receipts, record) = (&self.parts.receipts, std::slice::from_ref(record));
+            drop(receipts.write_by_all_means(&self.grant, ReceiptOutcome::Unconfirmed, record));
         }
         if let Attempt::Park { reason } = &attempt {
             let _ = self.parked.set(reason.clone());
             self.halted.cancel();
         }
         attempt
+    }
+
+    async fn confirm(&self, records: &[OwnedRecord]) -> Result<(), String> {
+        let given_up = async {
+            self.halted.cancelled().await;
+            tokio::time::sleep(RECEIPT_GRACE).await;
+        };
+        let confirmed = tokio::select! {
+            written = self.parts.receipts.write_by_all_means(&self.grant, ReceiptOutcome::Delivered, records) => written,
+            () = self.subscription.revoked.cancelled() => Err(Unwritten),
+            () = given_up => Err(Unwritten),
+        };
+        if confirmed == Err(Unwritten) {
+            return Err(self.stopped());
+        }
+        self.subscription.running();
+        for record in records {
+            self.counted.delivered(event::published_at(record));
+        }
+        Ok(())
     }
 }
 

@@ -122,7 +122,20 @@ impl Fixture {
     }
 
     pub(super) async fn deliver(&self, offset: i64) -> Attempt {
-        self.webhook.deliver(&record(offset, false)).await
+        self.take(&record(offset, false)).await
+    }
+
+    /// All that the window does with a record.
+    pub(super) async fn take(&self, record: &OwnedRecord) -> Attempt {
+        let one = std::slice::from_ref(record);
+        let taken = async {
+            self.webhook.release(one).await?;
+            match self.webhook.deliver(record).await {
+                Attempt::Delivered => self.webhook.confirm(one).await,
+                Attempt::Park { reason } => Err(reason),
+            }
+        };
+        taken.await.map_or_else(|reason| Attempt::Park { reason }, |()| Attempt::Delivered)
     }
 
     pub(super) fn receipts(&self) -> Vec<Receipt> {
@@ -297,7 +310,7 @@ async fn whatever_has_left_is_in_the_trail_before_it_leaves() {
     let fixture = Fixture::new(&["127.0.0.0/8"]).await;
     fixture.receiver.0.hangs.store(true, Ordering::SeqCst);
     let one = record(3, false);
-    let mut delivery = Box::pin(fixture.webhook.deliver(&one));
+    let mut delivery = Box::pin(fixture.take(&one));
     tokio::select! {
         _ = &mut delivery => panic!("nobody answers"),
         () = fixture.receiver.0.arrived.notified() => {}
@@ -314,7 +327,7 @@ async fn no_more_requests_are_open_than_the_setting_says() {
     let fixture = Fixture::with(&["127.0.0.0/8"], |config| config.max_in_flight = 2, |url| url).await;
     fixture.receiver.0.hangs.store(true, Ordering::SeqCst);
     let records: Vec<_> = (0..6).map(|offset| record(offset, false)).collect();
-    let all = futures::future::join_all(records.iter().map(|one| fixture.webhook.deliver(one)));
+    let all = futures::future::join_all(records.iter().map(|one| fixture.take(one)));
     let limit = async {
         while fixture.receipts().iter().map(|receipt| receipt.count).sum::<u32>() < 6 {
             tokio::task::yield_now().await;
@@ -339,8 +352,8 @@ async fn nothing_is_sent_while_the_audit_topic_cannot_be_written() {
     let fixture = Fixture::new(&["127.0.0.0/8"]).await;
     fixture.log.failing.store(true, Ordering::SeqCst);
     let (first, second) = (record(3, false), record(4, false));
-    let mut first = std::pin::pin!(fixture.webhook.deliver(&first));
-    let mut second = std::pin::pin!(fixture.webhook.deliver(&second));
+    let mut first = std::pin::pin!(fixture.take(&first));
+    let mut second = std::pin::pin!(fixture.take(&second));
     // The first is how the failure is found out, before anything is sent.
     while fixture.webhook.parts.metrics.receipt_failures.with_label_values(&["webhook"]).get() == 0 {
         assert!(futures::poll!(&mut first).is_pending());

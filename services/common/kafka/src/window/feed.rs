@@ -1,7 +1,7 @@
 //! The window's consumer, on a thread of its own: polls, hands records over, commits what the window says.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as blocking;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use freshet_core::Fault;
 use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::KafkaError;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::in_flight::Ticket;
-use super::{CHANNEL, CHANNEL_BYTES, WindowSettings};
+use super::WindowSettings;
 use crate::backoff::Backoff;
 use crate::error::{Exit, classify};
 use crate::group::{Event, Member, is_position_lost, offset_list};
@@ -31,6 +31,16 @@ const PAUSED_STEP: Duration = Duration::from_millis(10);
 /// partition that pauses, and fetches it again. Meanwhile nobody polls, so a rebalance waits for at most this long.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 
+/// What is handed over at once: what the client has at hand, up to so much.
+const BATCH_RECORDS: usize = 64;
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Records of one assignment.
+pub(super) struct Batch {
+    pub(super) epoch: u64,
+    pub(super) records: Vec<OwnedRecord>,
+}
+
 /// What the thread tells the window beside records.
 pub(super) enum Control {
     /// The partitions of this assignment are taken away: finish, and answer with what may be committed.
@@ -46,8 +56,6 @@ pub(super) enum Control {
 pub(super) struct Shared {
     /// What may be committed, of which assignment.
     committable: Mutex<(u64, BTreeMap<i32, i64>)>,
-    /// Bytes of the records between the two sides.
-    underway: AtomicUsize,
     /// Set while the thread waits for room.
     waits: AtomicBool,
     thread: OnceLock<Thread>,
@@ -58,19 +66,17 @@ impl Shared {
         *self.committable.lock().unwrap_or_else(PoisonError::into_inner) = (epoch, offsets);
     }
 
-    /// The window took a record of this size out of the channel, in which so many are left. The thread is woken once half of
-    /// it is free: fifty windows that wake theirs for every record, or look each millisecond, keep a machine busy.
-    pub(super) fn taken(&self, bytes: usize, left: usize) {
-        self.underway.fetch_sub(bytes, Ordering::SeqCst);
-        if left <= CHANNEL / 2
-            && self.waits.swap(false, Ordering::SeqCst)
+    /// The window took a batch, so there is room for another. The thread is woken only where it waits for that: fifty windows
+    /// whose threads look each millisecond keep a machine busy.
+    pub(super) fn taken(&self) {
+        if self.waits.swap(false, Ordering::SeqCst)
             && let Some(thread) = self.thread.get()
         {
             thread.unpark();
         }
     }
 
-    fn committable(&self, epoch: u64) -> BTreeMap<i32, i64> {
+    pub(super) fn committable(&self, epoch: u64) -> BTreeMap<i32, i64> {
         let committable = self.committable.lock().unwrap_or_else(PoisonError::into_inner);
         if committable.0 == epoch { committable.1.clone() } else { BTreeMap::new() }
     }
@@ -80,14 +86,14 @@ pub(super) struct Feed {
     member: Member,
     settings: WindowSettings,
     metrics: WindowMetrics,
-    records: mpsc::Sender<(Ticket, OwnedRecord)>,
+    batches: mpsc::Sender<Batch>,
     control: mpsc::UnboundedSender<Control>,
     shared: Arc<Shared>,
     /// Set when the window has finished: commit and leave.
     finished: CancellationToken,
     epoch: u64,
-    /// What the window had no room for: one record, and after a pause what the client had at hand.
-    kept: VecDeque<(Ticket, OwnedRecord)>,
+    /// What was read and not handed over: one batch, and after a pause what the client had at hand.
+    kept: Vec<OwnedRecord>,
     full_since: Option<Instant>,
     flow: Flow,
     committed: BTreeMap<i32, i64>,
@@ -101,7 +107,7 @@ enum Flow {
 
 /// The channels and signals between the two sides.
 pub(super) struct Links {
-    pub(super) records: mpsc::Sender<(Ticket, OwnedRecord)>,
+    pub(super) batches: mpsc::Sender<Batch>,
     pub(super) control: mpsc::UnboundedSender<Control>,
     pub(super) shared: Arc<Shared>,
     pub(super) finished: CancellationToken,
@@ -121,12 +127,12 @@ impl Feed {
             member,
             settings: settings.clone(),
             metrics: metrics.clone(),
-            records: links.records,
+            batches: links.batches,
             control: links.control,
             shared: links.shared,
             finished: links.finished,
             epoch: 0,
-            kept: VecDeque::new(),
+            kept: Vec::new(),
             full_since: None,
             flow: Flow::Reading,
             committed: BTreeMap::new(),
@@ -200,50 +206,57 @@ impl Feed {
             self.shared.waits.store(false, Ordering::SeqCst);
             return Ok(());
         }
-        match self.member.consumer().poll(if self.kept.is_empty() { POLL } else { PAUSED_STEP }) {
-            Some(Ok(message)) => {
-                let record = OwnedRecord::from_message(&message);
-                drop(message);
-                let ticket = Ticket { epoch: self.epoch, partition: record.partition, offset: record.offset };
-                self.kept.push_back((ticket, record));
-                self.hand_over()
-            }
-            Some(Err(error)) if is_position_lost(&error) => {
-                // Leaving and joining again finds the earliest record that is kept, and says what is gone.
-                let _ = self.member.subscribe(&[]);
-                self.member.subscribe(std::slice::from_ref(&self.settings.topic))?;
-                Err(Fault::retry("poll", error))
-            }
-            Some(Err(error)) => match classify(&error) {
-                Exit::Retry | Exit::Abort => {
-                    self.metrics.errors.with_label_values(&["poll"]).inc();
-                    tracing::debug!(%error, topic = self.settings.topic, "poll");
-                    Ok(())
+        let mut bytes = 0;
+        let mut wait = if self.kept.is_empty() { POLL } else { PAUSED_STEP };
+        while let Some(polled) = self.member.consumer().poll(wait) {
+            match polled {
+                Ok(message) => {
+                    let record = OwnedRecord::from_message(&message);
+                    bytes += record.size_bytes();
+                    self.kept.push(record);
                 }
-                Exit::Fatal => Err(Fault::fatal("poll", error)),
-            },
-            None => Ok(()),
+                Err(error) => {
+                    self.failed(error)?;
+                    break;
+                }
+            }
+            if self.kept.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES || self.member.has_event() {
+                break;
+            }
+            wait = Duration::ZERO;
+        }
+        self.hand_over()
+    }
+
+    /// What it means that the consumer reports an error.
+    fn failed(&mut self, error: KafkaError) -> Result<(), Fault> {
+        if is_position_lost(&error) {
+            // Leaving and joining again finds the earliest record that is kept, and says what is gone.
+            let _ = self.member.subscribe(&[]);
+            self.member.subscribe(std::slice::from_ref(&self.settings.topic))?;
+            return Err(Fault::retry("poll", error));
+        }
+        match classify(&error) {
+            Exit::Retry | Exit::Abort => {
+                self.metrics.errors.with_label_values(&["poll"]).inc();
+                tracing::debug!(%error, topic = self.settings.topic, "poll");
+                Ok(())
+            }
+            Exit::Fatal => Err(Fault::fatal("poll", error)),
         }
     }
 
-    /// Moves records to the window as far as it has room. Where it has none for long, the partitions are paused and the
+    /// Hands what is kept to the window where it has room. Where it has none for long, the partitions are paused and the
     /// consumer is polled on, so that the group does not lose this member over a slow subscriber.
     fn hand_over(&mut self) -> Result<(), Fault> {
-        while self.shared.underway.load(Ordering::SeqCst) < CHANNEL_BYTES
-            && let Some(next) = self.kept.pop_front()
-        {
-            let bytes = next.1.size_bytes();
-            // Counted first: the other side may take it at once.
-            self.shared.underway.fetch_add(bytes, Ordering::SeqCst);
-            match self.records.try_send(next) {
-                Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(next)) => {
-                    self.shared.underway.fetch_sub(bytes, Ordering::SeqCst);
-                    self.kept.push_front(next);
-                    break;
+        if !self.kept.is_empty() {
+            match self.batches.try_reserve() {
+                Ok(place) => {
+                    place.send(Batch { epoch: self.epoch, records: std::mem::take(&mut self.kept) });
                 }
+                Err(mpsc::error::TrySendError::Full(())) => {}
                 // The window has ended; `finished` follows.
-                Err(mpsc::error::TrySendError::Closed(_)) => return Ok(()),
+                Err(mpsc::error::TrySendError::Closed(())) => return Ok(()),
             }
         }
         self.full_since = if self.kept.is_empty() { None } else { Some(self.full_since.unwrap_or_else(Instant::now)) };
@@ -307,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_thread_is_woken_once_half_the_channel_is_free() {
+    fn the_thread_is_woken_when_a_batch_is_taken() {
         let shared = Arc::new(Shared::default());
         let (waits, until_woken) = blocking::channel();
         let thread = std::thread::spawn({
@@ -322,12 +335,8 @@ mod tests {
             }
         });
         until_woken.recv().expect("it waits");
-        shared.underway.store(30, Ordering::SeqCst);
-        shared.taken(10, CHANNEL / 2 + 1);
-        assert!(shared.waits.load(Ordering::SeqCst), "not for every record");
-        shared.taken(10, CHANNEL / 2);
+        shared.taken();
         // Were it not woken, this would never end.
         thread.join().expect("woken");
-        assert_eq!(shared.underway.load(Ordering::SeqCst), 10);
     }
 }

@@ -28,8 +28,8 @@ pub(super) struct InFlight<R> {
 #[derive(Debug)]
 struct Lane<R> {
     queue: VecDeque<Slot<R>>,
-    /// Per key the offsets that are not delivered, oldest first; the oldest is the one that runs.
-    undelivered: HashMap<Key, VecDeque<i64>>,
+    /// Of each key that has undelivered records, the offset of the last.
+    last_of_key: HashMap<Key, i64>,
     committable: Option<i64>,
 }
 
@@ -37,7 +37,8 @@ struct Lane<R> {
 struct Slot<R> {
     offset: i64,
     bytes: usize,
-    key: Key,
+    /// Of the same key, and behind this one.
+    next: Option<i64>,
     state: State<R>,
 }
 
@@ -51,7 +52,7 @@ enum State<R> {
 
 impl<R> Default for Lane<R> {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), undelivered: HashMap::new(), committable: None }
+        Self { queue: VecDeque::new(), last_of_key: HashMap::new(), committable: None }
     }
 }
 
@@ -79,8 +80,8 @@ impl<R> InFlight<R> {
         committable
     }
 
-    /// Takes the next record, of so many bytes, of its partition. Returns it with its ticket if it may start now.
-    pub(super) fn admit(&mut self, ticket: Ticket, key: Key, (record, bytes): (R, usize)) -> Option<(Ticket, R)> {
+    /// Takes the next record, of so many bytes, of its partition. Returns it if it may start now.
+    pub(super) fn admit(&mut self, ticket: Ticket, key: Key, (record, bytes): (R, usize)) -> Option<R> {
         if ticket.epoch < self.epoch {
             return None;
         }
@@ -91,31 +92,38 @@ impl<R> InFlight<R> {
         if lane.queue.back().is_some_and(|last| last.offset >= ticket.offset) {
             return None;
         }
-        let same_key = lane.undelivered.entry(key.clone()).or_default();
-        same_key.push_back(ticket.offset);
-        let first = same_key.len() == 1;
-        let (state, started) =
-            if first { (State::Running, Some((ticket, record))) } else { (State::Waiting(record), None) };
-        lane.queue.push_back(Slot { offset: ticket.offset, bytes, key, state });
+        let before = lane.last_of_key.insert(key, ticket.offset).and_then(|before| lane.slot(before));
+        let (state, started) = match before {
+            Some(before) => {
+                before.next = Some(ticket.offset);
+                (State::Waiting(record), None)
+            }
+            None => (State::Running, Some(record)),
+        };
+        lane.queue.push_back(Slot { offset: ticket.offset, bytes, next: None, state });
         self.count += 1;
         self.bytes += bytes;
         started
     }
 
-    /// Notes a delivery. Returns the next record of the same key, which may start now.
-    pub(super) fn delivered(&mut self, ticket: Ticket) -> Option<(Ticket, R)> {
+    /// Notes the delivery of a record of this key. Returns the next of the key, which may start now.
+    pub(super) fn delivered(&mut self, ticket: Ticket, key: &Key) -> Option<R> {
         if ticket.epoch != self.epoch {
             return None;
         }
         let lane = self.lanes.get_mut(&ticket.partition)?;
-        let at = lane.queue.binary_search_by_key(&ticket.offset, |slot| slot.offset).ok()?;
-        let slot = &mut lane.queue[at];
+        let slot = lane.slot(ticket.offset)?;
         if !matches!(slot.state, State::Running) {
             return None;
         }
         slot.state = State::Delivered;
-        let key = slot.key.clone();
-        let next = lane.next_of(&key);
+        let next = match slot.next {
+            Some(next) => lane.start(next),
+            None => {
+                lane.last_of_key.remove(key);
+                None
+            }
+        };
         while let Some(head) = lane.queue.front()
             && matches!(head.state, State::Delivered)
         {
@@ -124,7 +132,7 @@ impl<R> InFlight<R> {
             lane.queue.pop_front();
             self.count -= 1;
         }
-        next.map(|(offset, record)| (Ticket { offset, ..ticket }, record))
+        next
     }
 
     /// Per partition the offset behind the last record before which all are delivered.
@@ -138,19 +146,17 @@ impl<R> InFlight<R> {
 }
 
 impl<R> Lane<R> {
-    /// Removes the record of `key` that was just delivered from those undelivered and starts the one behind it.
-    fn next_of(&mut self, key: &Key) -> Option<(i64, R)> {
-        let same_key = self.undelivered.get_mut(key)?;
-        same_key.pop_front();
-        let Some(&next) = same_key.front() else {
-            self.undelivered.remove(key);
-            return None;
-        };
-        let at = self.queue.binary_search_by_key(&next, |slot| slot.offset).ok()?;
-        match std::mem::replace(&mut self.queue[at].state, State::Running) {
-            State::Waiting(record) => Some((next, record)),
+    fn slot(&mut self, offset: i64) -> Option<&mut Slot<R>> {
+        let at = self.queue.binary_search_by_key(&offset, |slot| slot.offset).ok()?;
+        self.queue.get_mut(at)
+    }
+
+    fn start(&mut self, offset: i64) -> Option<R> {
+        let slot = self.slot(offset)?;
+        match std::mem::replace(&mut slot.state, State::Running) {
+            State::Waiting(record) => Some(record),
             other => {
-                self.queue[at].state = other;
+                slot.state = other;
                 None
             }
         }
@@ -189,7 +195,7 @@ mod tests {
     /// What the window may be asked to do, against a plain model: offsets never pass an undelivered record, records of a
     /// key never overlap nor overtake, and when all is delivered everything is committable.
     struct Model {
-        window: InFlight<u8>,
+        window: InFlight<(Ticket, u8)>,
         epoch: u64,
         running: Vec<(Ticket, u8)>,
         undelivered: BTreeSet<(i32, i64)>,
@@ -218,18 +224,18 @@ mod tests {
             if self.running.is_empty() {
                 return;
             }
-            let (ticket, _) = self.running.swap_remove(index % self.running.len());
+            let (ticket, key) = self.running.swap_remove(index % self.running.len());
             self.undelivered.remove(&(ticket.partition, ticket.offset));
-            let started = self.window.delivered(ticket);
+            let started = self.window.delivered(ticket, &Some(vec![key]));
             self.start(started);
         }
 
         fn rebalance(&mut self) {
             self.window.close(self.epoch);
             assert_eq!(self.window.len(), 0);
-            for (ticket, _) in std::mem::take(&mut self.running) {
+            for (ticket, key) in std::mem::take(&mut self.running) {
                 // Deliveries of the old assignment that come late change nothing.
-                assert!(self.window.delivered(ticket).is_none());
+                assert!(self.window.delivered(ticket, &Some(vec![key])).is_none());
             }
             assert!(self.window.committable().is_empty());
             self.undelivered.clear();
@@ -253,7 +259,7 @@ mod tests {
                         *next = offset + 1;
                         model.undelivered.insert((partition, offset));
                         let ticket = Ticket { epoch: model.epoch, partition, offset };
-                        let started = model.window.admit(ticket, Some(vec![key]), (key, 7));
+                        let started = model.window.admit(ticket, Some(vec![key]), ((ticket, key), 7));
                         model.start(started);
                     }
                     Step::Deliver(index) => model.deliver(index),
@@ -277,9 +283,9 @@ mod tests {
         assert!(window.admit(ticket, None, ((), 1)).is_some());
         assert!(window.admit(ticket, None, ((), 1)).is_none());
         assert!(window.admit(Ticket { epoch: 0, ..ticket }, None, ((), 1)).is_none());
-        assert!(window.delivered(ticket).is_none());
+        assert!(window.delivered(ticket, &None).is_none());
         assert_eq!(window.committable(), [(0, 6)].into());
-        assert!(window.delivered(ticket).is_none());
+        assert!(window.delivered(ticket, &None).is_none());
         assert_eq!(window.len(), 0);
     }
 }

@@ -5,7 +5,7 @@
 mod feed;
 mod in_flight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +16,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Connection, OwnedRecord, WindowMetrics};
-use feed::{Control, Feed, Links, Shared};
+use feed::{Batch, Control, Feed, Links, Shared};
 use in_flight::{InFlight, Ticket};
 
 /// How long deliveries that run may take to end when the window stops, parks or gives its partitions back. Those that
 /// take longer are dropped and done again by whoever has the partition next.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Records between the thread and the window. Few, because they come on top of those in flight.
-const CHANNEL: usize = 64;
-/// The same in bytes: once there are so many, no further record is handed over.
-const CHANNEL_BYTES: usize = 512 << 10;
 
 /// What became of one delivery, after all its retries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +33,22 @@ pub enum Attempt {
     },
 }
 
-/// Delivers one record to the outside. Retries live inside; the future may be dropped at any await point when the
-/// window stops or the partition is taken away.
+/// Delivers records to the outside. Futures may be dropped at any await point when the window stops or the partition is
+/// taken away.
 pub trait Deliver: Send + Sync + 'static {
+    /// Before any of these goes out: those that may start and were gathered while the ones before were released. An error
+    /// parks the window, with none of them delivered.
+    fn release(&self, _records: &[OwnedRecord]) -> impl Future<Output = Result<(), String>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// One record. Retries live inside.
     fn deliver(&self, record: &OwnedRecord) -> impl Future<Output = Attempt> + Send;
+
+    /// After these were delivered. They count as delivered when it has succeeded; an error parks the window.
+    fn confirm(&self, _records: &[OwnedRecord]) -> impl Future<Output = Result<(), String>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,13 +86,14 @@ pub async fn run<D: Deliver>(
     metrics: &WindowMetrics,
     stop: &CancellationToken,
 ) -> Result<WindowEnd, Fault> {
-    let (records_in, records) = mpsc::channel(CHANNEL);
+    // One batch ready while the window works on the one before.
+    let (batches_in, batches) = mpsc::channel(1);
     let (control_in, control) = mpsc::unbounded_channel();
     let (shared, finished) = (Arc::new(Shared::default()), CancellationToken::new());
     // A caller that drops this future ends the thread with it.
     let _finish_at_drop = finished.clone().drop_guard();
     let links =
-        Links { records: records_in, control: control_in, shared: Arc::clone(&shared), finished: finished.clone() };
+        Links { batches: batches_in, control: control_in, shared: Arc::clone(&shared), finished: finished.clone() };
     let (connection, settings, thread_metrics) = (connection.clone(), settings.clone(), metrics.clone());
     let most = (settings.max_in_flight.max(1), settings.max_in_flight_bytes.max(1));
     let (ended, thread_ended) = oneshot::channel();
@@ -99,17 +107,7 @@ pub async fn run<D: Deliver>(
             let _ = ended.send(end);
         })
         .map_err(|error| Fault::retry("start the window's thread", error))?;
-    let mut window = Window {
-        deliver,
-        metrics: metrics.clone(),
-        shared,
-        records,
-        control,
-        in_flight: InFlight::new(),
-        running: JoinSet::new(),
-        parked: None,
-        most,
-    };
+    let mut window = Window::new(deliver, metrics, (batches, control, shared), most);
     let end = window.run(stop).await;
     window.finish(window.in_flight.epoch()).await;
     metrics.in_flight.sub(window.in_flight.len() as i64);
@@ -125,27 +123,68 @@ pub async fn run<D: Deliver>(
     }
 }
 
+/// A record on its way: handed over, waiting for its key's turn, startable, released, delivered, confirmed.
 struct Window<D> {
     deliver: Arc<D>,
     metrics: WindowMetrics,
     shared: Arc<Shared>,
-    records: mpsc::Receiver<(Ticket, OwnedRecord)>,
+    batches: mpsc::Receiver<Batch>,
     control: mpsc::UnboundedReceiver<Control>,
+    /// With the epoch of the assignment in which they were read.
+    handed_over: VecDeque<(u64, OwnedRecord)>,
+    /// All that follows belongs to its epoch.
     in_flight: InFlight<OwnedRecord>,
-    running: JoinSet<(Ticket, Attempt)>,
+    startable: Vec<OwnedRecord>,
+    delivered: Vec<OwnedRecord>,
+    is_releasing: bool,
+    is_confirming: bool,
+    running: JoinSet<Step>,
     /// Set once; nothing starts after it.
     parked: Option<String>,
     /// Records, and their bytes.
     most: (usize, usize),
 }
 
+/// What a task of the window came to.
+enum Step {
+    Released(Vec<OwnedRecord>, Result<(), String>),
+    Tried(OwnedRecord, Attempt),
+    Confirmed(Vec<OwnedRecord>, Result<(), String>),
+}
+
 impl<D: Deliver> Window<D> {
+    fn new(
+        deliver: Arc<D>,
+        metrics: &WindowMetrics,
+        (batches, control, shared): (mpsc::Receiver<Batch>, mpsc::UnboundedReceiver<Control>, Arc<Shared>),
+        most: (usize, usize),
+    ) -> Self {
+        Self {
+            deliver,
+            metrics: metrics.clone(),
+            shared,
+            batches,
+            control,
+            handed_over: VecDeque::new(),
+            in_flight: InFlight::new(),
+            startable: Vec::new(),
+            delivered: Vec::new(),
+            is_releasing: false,
+            is_confirming: false,
+            running: JoinSet::new(),
+            parked: None,
+            most,
+        }
+    }
+
     async fn run(&mut self, stop: &CancellationToken) -> Result<WindowEnd, Fault> {
         loop {
             if let Some(reason) = self.parked.clone() {
                 return Ok(WindowEnd::Parked { reason });
             }
-            let has_room = self.in_flight.len() < self.most.0 && self.in_flight.bytes() < self.most.1;
+            self.admit();
+            self.release();
+            self.confirm();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(WindowEnd::Stopped),
@@ -158,66 +197,111 @@ impl<D: Deliver> Window<D> {
                     Some(Control::Failed(fault)) => return Err(fault),
                     None => return Ok(WindowEnd::Stopped),
                 },
-                Some(done) = self.running.join_next() => {
-                    if let Some(next) = self.ended(done)? {
-                        self.start(next);
+                Some(step) = self.running.join_next() => {
+                    self.ended(step)?;
+                    // Whatever has ended meanwhile is confirmed with it.
+                    while let Some(step) = self.running.try_join_next() {
+                        self.ended(step)?;
                     }
                 }
-                Some((ticket, record)) = self.records.recv(), if has_room => {
-                    self.shared.taken(record.size_bytes(), self.records.len());
-                    self.admit(ticket, record);
+                Some(batch) = self.batches.recv(), if self.handed_over.is_empty() => {
+                    self.shared.taken();
+                    let Batch { epoch, records } = batch;
+                    self.handed_over.extend(records.into_iter().map(|record| (epoch, record)));
                 }
             }
         }
     }
 
-    fn admit(&mut self, ticket: Ticket, record: OwnedRecord) {
+    /// Takes what was handed over, as far as there is room.
+    fn admit(&mut self) {
         let before = self.in_flight.len() as i64;
-        let (key, bytes) = (record.key.clone(), record.size_bytes());
-        let started = self.in_flight.admit(ticket, key, (record, bytes));
+        while self.in_flight.len() < self.most.0
+            && self.in_flight.bytes() < self.most.1
+            && let Some((epoch, record)) = self.handed_over.pop_front()
+        {
+            let ticket = Ticket { epoch, partition: record.partition, offset: record.offset };
+            let (key, bytes) = (record.key.clone(), record.size_bytes());
+            self.startable.extend(self.in_flight.admit(ticket, key, (record, bytes)));
+        }
         self.metrics.in_flight.add(self.in_flight.len() as i64 - before);
-        if let Some(next) = started {
-            self.start(next);
+    }
+
+    fn release(&mut self) {
+        if self.startable.is_empty() || self.is_releasing {
+            return;
         }
+        self.is_releasing = true;
+        let (deliver, records) = (Arc::clone(&self.deliver), std::mem::take(&mut self.startable));
+        self.running.spawn(async move {
+            let released = deliver.release(&records).await;
+            Step::Released(records, released)
+        });
     }
 
-    fn start(&mut self, (ticket, record): (Ticket, OwnedRecord)) {
-        let deliver = Arc::clone(&self.deliver);
-        self.running.spawn(async move { (ticket, deliver.deliver(&record).await) });
+    fn confirm(&mut self) {
+        if self.delivered.is_empty() || self.is_confirming {
+            return;
+        }
+        self.is_confirming = true;
+        let (deliver, records) = (Arc::clone(&self.deliver), std::mem::take(&mut self.delivered));
+        self.running.spawn(async move {
+            let confirmed = deliver.confirm(&records).await;
+            Step::Confirmed(records, confirmed)
+        });
     }
 
-    /// Notes the end of one delivery; returns what may start now.
-    fn ended(
-        &mut self,
-        done: Result<(Ticket, Attempt), tokio::task::JoinError>,
-    ) -> Result<Option<(Ticket, OwnedRecord)>, Fault> {
-        let (ticket, attempt) = match done {
-            Ok(done) => done,
-            Err(error) if error.is_cancelled() => return Ok(None),
+    /// Notes the end of a task.
+    fn ended(&mut self, step: Result<Step, tokio::task::JoinError>) -> Result<(), Fault> {
+        match step {
+            Ok(Step::Released(records, Ok(()))) => {
+                self.is_releasing = false;
+                for record in records.into_iter().filter(|_| self.parked.is_none()) {
+                    let deliver = Arc::clone(&self.deliver);
+                    self.running.spawn(async move {
+                        let attempt = deliver.deliver(&record).await;
+                        Step::Tried(record, attempt)
+                    });
+                }
+            }
+            Ok(Step::Tried(record, Attempt::Delivered)) => self.delivered.push(record),
+            Ok(Step::Tried(_, Attempt::Park { reason })) => self.park(1, reason),
+            Ok(Step::Confirmed(records, Ok(()))) => {
+                self.is_confirming = false;
+                self.count_delivered(&records);
+            }
+            Ok(Step::Released(records, Err(reason)) | Step::Confirmed(records, Err(reason))) => {
+                self.park(records.len(), reason);
+            }
+            Err(error) if error.is_cancelled() => {}
             Err(error) => return Err(Fault::fatal("deliver", error)),
-        };
-        match attempt {
-            Attempt::Delivered => {
-                self.metrics.records.with_label_values(&["delivered"]).inc();
-                let before = self.in_flight.len() as i64;
-                let next = self.in_flight.delivered(ticket);
-                self.metrics.in_flight.sub(before - self.in_flight.len() as i64);
-                self.shared.set_committable(self.in_flight.epoch(), self.in_flight.committable());
-                Ok(next)
-            }
-            Attempt::Park { reason } => {
-                self.metrics.records.with_label_values(&["parked"]).inc();
-                self.parked.get_or_insert(reason);
-                Ok(None)
-            }
         }
+        Ok(())
     }
 
-    /// Waits for what runs; starts nothing.
+    fn park(&mut self, records: usize, reason: String) {
+        self.metrics.records.with_label_values(&["parked"]).inc_by(records as u64);
+        self.parked.get_or_insert(reason);
+    }
+
+    fn count_delivered(&mut self, records: &[OwnedRecord]) {
+        let (before, epoch) = (self.in_flight.len() as i64, self.in_flight.epoch());
+        for record in records {
+            let ticket = Ticket { epoch, partition: record.partition, offset: record.offset };
+            self.startable.extend(self.in_flight.delivered(ticket, &record.key));
+        }
+        self.metrics.records.with_label_values(&["delivered"]).inc_by(records.len() as u64);
+        self.metrics.in_flight.sub(before - self.in_flight.len() as i64);
+        self.shared.set_committable(epoch, self.in_flight.committable());
+    }
+
+    /// Waits for what is released or on its way to be; what could start beside it does not.
     async fn finish(&mut self, epoch: u64) {
         let drained = tokio::time::timeout(FINISH_TIMEOUT, async {
-            while let Some(done) = self.running.join_next().await {
-                if let Err(fault) = self.ended(done) {
+            loop {
+                self.confirm();
+                let Some(step) = self.running.join_next().await else { break };
+                if let Err(fault) = self.ended(step) {
                     tracing::error!(%fault, epoch, "a delivery failed while the window finished");
                 }
             }
@@ -233,6 +317,12 @@ impl<D: Deliver> Window<D> {
     async fn give_back(&mut self, epoch: u64) -> BTreeMap<i32, i64> {
         self.finish(epoch).await;
         self.metrics.in_flight.sub(self.in_flight.len() as i64);
+        self.startable.clear();
+        self.delivered.clear();
+        (self.is_releasing, self.is_confirming) = (false, false);
         self.in_flight.close(epoch)
     }
 }
+
+#[cfg(test)]
+mod tests;
