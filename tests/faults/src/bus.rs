@@ -210,3 +210,12 @@ impl Bus {
         (held, self.cells.iter().filter(|(_, cell)| cell.kills() > 0).map(|(id, _)| *id).collect())
     }
 }
+
+impl Drop for Bus {
+    /// All at a time, and while their brokers are there: each may take its whole limit otherwise.
+    fn drop(&mut self) {
+        let roles = || self.roles.values().map(|role| role.lock().unwrap_or_else(PoisonError::into_inner));
+        roles().for_each(|mut role| role.ask());
+        roles().for_each(|mut role| role.stop());
+    }
+}

@@ -88,6 +88,13 @@ impl Role {
         self.child.as_ref().map(Supervised::pid)
     }
 
+    /// Asks it to end.
+    pub(super) fn ask(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.ask();
+        }
+    }
+
     /// Asks it to end and waits.
     pub fn stop(&mut self) {
         self.note_memory();
