@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::admin::{Offsets, Watermarks};
+use crate::calls::{Asked, bounded};
 use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::{Connection, Error, OwnedRecord, TopicId, client, settings};
@@ -19,6 +20,7 @@ pub const BATCH_BYTES: usize = 1 << 20;
 /// Reads committed records of assigned partitions. Blocking: async callers use `spawn_blocking`.
 pub struct BatchReader {
     consumer: Loner,
+    asked: Asked,
     offsets: Offsets,
     topic: String,
     /// Per partition the offset of the next record that was not handed out yet.
@@ -43,6 +45,7 @@ impl BatchReader {
         let consumer = Loner::create(&config).map_err(Error::kafka("create a reader"))?;
         Ok(Self {
             consumer,
+            asked: Asked::default(),
             offsets: Offsets::new(connection)?,
             topic: String::new(),
             positions: BTreeMap::new(),
@@ -88,6 +91,7 @@ impl BatchReader {
         (max, max_bytes): (usize, usize),
         wait: Duration,
     ) -> Result<Vec<OwnedRecord>, Error> {
+        self.asked.again(&self.consumer);
         let deadline = Instant::now() + wait;
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -139,10 +143,9 @@ impl BatchReader {
     /// Per partition of the assignment, behind its last committed record.
     pub fn end_offsets(&self) -> Result<BTreeMap<i32, i64>, Error> {
         let ends = self.positions.keys().map(|&partition| {
-            let (_, end) = self
-                .consumer
-                .fetch_watermarks(&self.topic, partition, crate::admin::TIMEOUT)
-                .map_err(Error::kafka("read the end of a partition"))?;
+            let asked = || self.consumer.fetch_watermarks(&self.topic, partition, crate::admin::TIMEOUT);
+            let ends = bounded("read the end of a partition", asked);
+            let (_, end) = ends.map_err(Error::kafka("read the end of a partition"))?;
             Ok((partition, end))
         });
         ends.collect()

@@ -11,6 +11,8 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 use rdkafka::{ClientContext, TopicPartitionList};
 
+use crate::calls::bounded;
+
 /// The context of clients that need no callbacks.
 pub(crate) struct Plain;
 
@@ -99,14 +101,18 @@ pub(crate) fn reported(error: &KafkaError, reason: &str) {
 /// that, the client ends the process where the next change takes away a partition whose fetcher still stops
 /// (`rktp->rktp_started`, librdkafka issue 5573, mended behind 2.15).
 pub(crate) fn assign<C: ConsumerContext>(consumer: &BaseConsumer<C>, list: &TopicPartitionList) -> KafkaResult<()> {
-    consumer.assign(list)?;
-    wait_until_stopped(consumer)
+    bounded("assign partitions", || {
+        consumer.assign(list)?;
+        wait_until_stopped(consumer)
+    })
 }
 
 /// [`assign`] of nothing.
 pub(crate) fn unassign<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> KafkaResult<()> {
-    consumer.unassign()?;
-    wait_until_stopped(consumer)
+    bounded("give partitions back", || {
+        consumer.unassign()?;
+        wait_until_stopped(consumer)
+    })
 }
 
 /// The client's main thread takes one thing after the other. When it answers the first question, it has stopped the

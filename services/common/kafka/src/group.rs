@@ -18,6 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::admin::Offsets;
+use crate::calls::{Asked, bounded};
 use crate::{Connection, Error, client, settings};
 use identities::Identities;
 pub(crate) use positions::Gone;
@@ -30,8 +31,9 @@ const QUIET: Duration = Duration::from_millis(50);
 const DISCARD_RECORDS_LIMIT: Duration = Duration::from_secs(1);
 /// The same where it is known that there is one.
 const DISCARD_LIMIT: Duration = Duration::from_secs(10);
-/// How often the client counts its lag. It lists all that it knows of each partition for it.
-const LAG_INTERVAL_MS: u32 = 10_000;
+/// How often the client counts its lag. It lists all that it knows of each partition for it: with 2,000 of them, each time
+/// takes some 60 ms.
+const LAG_INTERVAL_MS: u32 = 20_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -41,13 +43,22 @@ pub(crate) enum Event {
     Revoked,
 }
 
+/// Where a partition ends.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    offset: i64,
+    /// The client has fetched up to there, and none of it waits to be polled. What lies between the last record and the end
+    /// are markers of transactions then.
+    is_reached: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Context {
     events: Mutex<VecDeque<Event>>,
     pending: AtomicBool,
     closing: AtomicBool,
-    /// The ends of the partitions that are fetched, as of the last statistics; taken when looked at.
-    ends: Mutex<Option<BTreeMap<(String, i32), i64>>>,
+    /// Of the partitions that are fetched, as of the last statistics; taken when looked at.
+    ends: Mutex<Option<BTreeMap<(String, i32), End>>>,
 }
 
 impl ClientContext for Context {
@@ -64,7 +75,11 @@ impl ClientContext for Context {
             of_topic.partitions.into_values().map(move |partition| (topic.clone(), partition))
         });
         let known = partitions.filter(|(_, partition)| partition.desired && partition.ls_offset >= 0);
-        let ends = known.map(|(topic, partition)| ((topic, partition.partition), partition.ls_offset)).collect();
+        let ends = known.map(|(topic, partition)| {
+            let is_reached = partition.next_offset >= partition.ls_offset && partition.fetchq_cnt == 0;
+            ((topic, partition.partition), End { offset: partition.ls_offset, is_reached })
+        });
+        let ends = ends.collect();
         *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
     }
 }
@@ -96,6 +111,7 @@ impl ConsumerContext for Context {
 pub(crate) struct Member {
     /// `None` only while it is dropped.
     consumer: Option<BaseConsumer<Context>>,
+    asked: Asked,
     offsets: Offsets,
     identities: Identities,
     connection: Connection,
@@ -112,6 +128,7 @@ impl Member {
         let group = kind.group().to_owned();
         Ok(Self {
             consumer: Some(consumer),
+            asked: Asked::default(),
             offsets: Offsets::new(connection)?,
             identities: Identities::default(),
             connection: connection.clone(),
@@ -132,11 +149,18 @@ impl Member {
 
     pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), Error> {
         if topics.is_empty() {
-            self.consumer().unsubscribe();
+            bounded("unsubscribe", || self.consumer().unsubscribe());
             return Ok(());
         }
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        self.consumer().subscribe(&topics).map_err(Error::kafka("subscribe"))
+        bounded("subscribe", || self.consumer().subscribe(&topics)).map_err(Error::kafka("subscribe"))
+    }
+
+    /// To be called again and again: ends the process where the client has locked itself up.
+    pub(crate) fn ask(&mut self) {
+        if let Some(consumer) = &self.consumer {
+            self.asked.again(consumer);
+        }
     }
 
     /// True where the group has decided something that was not acted upon. One atomic load: asked once a record.
@@ -156,10 +180,14 @@ impl Member {
         context.pending.store(!events.is_empty(), Ordering::Relaxed);
     }
 
-    /// Records between these positions and the ends, where there are newer statistics than at the last call.
-    pub(crate) fn lag(&self, positions: &BTreeMap<(String, i32), i64>) -> Option<i64> {
+    /// Records between these positions and the ends, where there are newer statistics than at the last call. `is_idle`: all
+    /// that was polled is behind the positions.
+    pub(crate) fn lag(&self, positions: &BTreeMap<(String, i32), i64>, is_idle: bool) -> Option<i64> {
         let ends = self.context().ends.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let behind = positions.iter().filter_map(|(partition, at)| Some((ends.get(partition)? - at).max(0)));
+        let behind = positions.iter().filter_map(|(partition, at)| {
+            let end = ends.get(partition)?;
+            Some(if is_idle && end.is_reached { 0 } else { (end.offset - at).max(0) })
+        });
         Some(behind.sum())
     }
 
@@ -200,7 +228,7 @@ impl Drop for Member {
         consumer.client().context().closing.store(true, Ordering::Relaxed);
         // A decision that was noted but not answered would hold the close back.
         let _ = client::unassign(&consumer);
-        consumer.unsubscribe();
+        bounded("leave the group", || consumer.unsubscribe());
         client::close(consumer, CLOSE_TIMEOUT);
     }
 }

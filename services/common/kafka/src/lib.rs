@@ -7,6 +7,7 @@ pub mod acl;
 pub mod admin;
 mod backoff;
 pub mod batches;
+mod calls;
 pub mod catalog;
 mod client;
 pub mod connection;

@@ -8,6 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::admin::{Offsets, Watermarks};
+use crate::calls::bounded;
 use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::record::borrow_headers;
@@ -70,10 +71,9 @@ impl Reader {
     fn wait_until_stable(&self, topic: &str, partition: i32, target: i64) -> Result<(), Fault> {
         let deadline = Instant::now() + self.progress_timeout;
         loop {
-            let (_, stable) = self
-                .consumer
-                .fetch_watermarks(topic, partition, crate::admin::TIMEOUT)
-                .map_err(Error::kafka("read the last stable offset"))?;
+            let asked = || self.consumer.fetch_watermarks(topic, partition, crate::admin::TIMEOUT);
+            let ends = bounded("read the last stable offset", asked);
+            let (_, stable) = ends.map_err(Error::kafka("read the last stable offset"))?;
             if stable >= target {
                 return Ok(());
             }

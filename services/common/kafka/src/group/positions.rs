@@ -9,6 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Member;
 use crate::admin::Watermarks;
+use crate::calls::bounded;
 use crate::client::Loner;
 use crate::window::Start;
 use crate::{Error, settings};
@@ -155,7 +156,8 @@ impl Member {
         let deadline = Instant::now() + STABLE_TIMEOUT;
         loop {
             // The client itself asks again while the answer is UNSTABLE_OFFSET_COMMIT, and then tells a time-out.
-            let failed = match self.consumer().committed_offsets(list.clone(), STABLE_TIMEOUT) {
+            let asked = || self.consumer().committed_offsets(list.clone(), STABLE_TIMEOUT);
+            let failed = match bounded("find the committed offsets", asked) {
                 Ok(committed) => match committed.elements().iter().find_map(|element| element.error().err()) {
                     None => return Ok(committed),
                     Some(error) => error,

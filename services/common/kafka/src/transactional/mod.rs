@@ -24,6 +24,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::calls::bounded;
 use crate::error::{Exit, classify};
 use crate::group::{Event, Gone, Member};
 use crate::reader::Reader;
@@ -229,6 +230,8 @@ impl Loop<'_> {
             // Without a topic the group has nothing to give.
             self.metrics.holds(topics.is_empty());
         }
+        self.metrics.status.begins("ask the client");
+        self.input.ask();
         if self.input.has_event() {
             self.metrics.status.begins("follow the group");
             self.rebalance(stage)?;
@@ -246,7 +249,7 @@ impl Loop<'_> {
         let bounds = Bounds { records: batch_records, bytes: self.settings.batch_bytes, wait };
         self.metrics.status.begins("collect a batch");
         let mut batch = self.collector.collect(&self.input, bounds)?;
-        if let Some(lag) = self.input.lag(&self.positions) {
+        if let Some(lag) = self.input.lag(&self.positions, batch.is_empty()) {
             self.metrics.lag_records.set(lag);
         }
         if self.input.has_event() {
@@ -379,7 +382,8 @@ impl Loop<'_> {
 
     /// What the client fetches now; the same as `held`, unless a rebuild failed.
     fn assignment(&self) -> Result<Vec<TopicPartition>, Trouble> {
-        let list = self.input.consumer().assignment().map_err(Error::kafka("list the assigned partitions"))?;
+        let list = bounded("list the assigned partitions", || self.input.consumer().assignment());
+        let list = list.map_err(Error::kafka("list the assigned partitions"))?;
         let elements = list.elements();
         let partitions = elements
             .iter()

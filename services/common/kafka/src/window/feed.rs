@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::WindowSettings;
 use crate::backoff::Backoff;
+use crate::calls::bounded;
 use crate::error::{Exit, classify};
 use crate::group::{Event, Member, is_position_lost, offset_list};
 use crate::{Connection, OwnedRecord, WindowMetrics};
@@ -166,6 +167,7 @@ impl Feed {
     }
 
     fn turn(&mut self) -> Result<(), Fault> {
+        self.member.ask();
         while let Some(event) = self.member.event() {
             match event {
                 Event::Assigned(partitions) => {
@@ -274,12 +276,14 @@ impl Feed {
     /// Also for partitions that have just been assigned: a pause may outlive the assignment in which it was asked for.
     fn set_flow(&mut self, wanted: Flow) -> Result<(), Fault> {
         let consumer = self.member.consumer();
-        let all = consumer.assignment().map_err(|error| Fault::retry("list the assigned partitions", error))?;
-        match wanted {
-            Flow::Paused => consumer.pause(&all),
-            Flow::Reading => consumer.resume(&all),
-        }
-        .map_err(|error| Fault::retry("pause or resume", error))?;
+        let set = || {
+            let all = consumer.assignment()?;
+            match wanted {
+                Flow::Paused => consumer.pause(&all),
+                Flow::Reading => consumer.resume(&all),
+            }
+        };
+        bounded("pause or resume", set).map_err(|error| Fault::retry("pause or resume", error))?;
         self.flow = wanted;
         Ok(())
     }
@@ -302,7 +306,7 @@ impl Feed {
         }
         let list = offset_list(new.iter().map(|(&partition, &o)| (self.settings.topic.as_str(), partition, o)));
         let done = list.map_err(Fault::from).and_then(|list| {
-            let commit = self.member.consumer().commit(&list, CommitMode::Sync);
+            let commit = bounded("commit offsets", || self.member.consumer().commit(&list, CommitMode::Sync));
             commit.map_err(|error| Fault::retry("commit offsets", error))
         });
         match done {

@@ -179,3 +179,23 @@ fn an_output_that_no_topic_takes_is_set_aside_with_a_note() {
     let note = note.unwrap_or_else(|| panic!("no note among {notes:?}"));
     assert!(note.header_str("freshet_violations").unwrap().contains("envelope.size"));
 }
+
+/// An input that transactions wrote ends with their markers, behind the last record.
+#[test]
+fn a_loop_that_has_read_all_says_that_nothing_is_left() {
+    let (first, second, third) = (topic("in", &[]), topic("between", &[]), topic("out", &[]));
+    publish(&first, 0..400);
+    let name = unique("lag");
+    let hop = Running::start(Copy::new(&first, &second), connection(), settings(&name, "0"));
+    eventually("the input is written in transactions", 60, || hop.committed() == 400 || hop.has_ended());
+    hop.stop().unwrap();
+    let mut often = connection();
+    often.extra.insert("statistics.interval.ms".to_owned(), "100".to_owned());
+    let name = unique("lag");
+    let reading = Running::start(Copy::new(&second, &third), often, settings(&name, "0"));
+    eventually("all is copied", 60, || reading.committed() == 400 || reading.has_ended());
+    // What was said before counts for nothing.
+    reading.metrics.lag_records.set(-1);
+    eventually("nothing is left", 60, || reading.metrics.lag_records.get() == 0 || reading.has_ended());
+    reading.stop().unwrap();
+}
