@@ -133,8 +133,11 @@ fn minutes(minutes: f64) -> Duration {
 fn report(load: &Load, options: Options) -> anyhow::Result<bool> {
     let drain_limit = Duration::from_secs(load.drain);
     let options = Options { rate: load.rate, keep: load.keep, limit_mib: load.memory, drain_limit, ..options };
-    let report = tokio::runtime::Runtime::new()?.block_on(run(&options))?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let report = runtime.block_on(run(&options))?;
     print(&report, load.json)?;
+    // A reader of the departments may never close: a client that lost a broker can lock itself up (librdkafka issue 5476).
+    runtime.shutdown_background();
     Ok(report.is_good())
 }
 
@@ -150,8 +153,10 @@ fn measure(arguments: &Memory) -> anyhow::Result<bool> {
 
 fn crowd(arguments: &Overload) -> anyhow::Result<bool> {
     let options = overload::Options::new(minutes(arguments.minutes));
-    let report = tokio::runtime::Runtime::new()?.block_on(overload::run(&options))?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let report = runtime.block_on(overload::run(&options))?;
     print(&report, arguments.json)?;
+    runtime.shutdown_background();
     Ok(report.broken().is_empty() && report.missed().is_empty())
 }
 

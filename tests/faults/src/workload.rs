@@ -8,6 +8,7 @@ pub mod http;
 pub mod kafka_in;
 pub mod kafka_out;
 pub mod pull;
+pub mod reader;
 pub mod webhook;
 
 use std::collections::HashMap;

@@ -1,30 +1,23 @@
 //! The data authority: reads the canonical and the reject topics, and notes what became of what was published.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use freshet_core::{Rejection, headers, topics};
-use freshet_testkit::departments::{Consumer, Received};
+use freshet_testkit::departments::Received;
 use serde_json::Value;
 
+use super::reader::Reader;
 use super::{Desk, FILES, Rows, file};
 use crate::history::{Canonical, Refused};
 
 /// Reads until it is stopped. Blocking.
 pub fn read(desk: &Desk, topics: &[String], handle: &tokio::runtime::Handle) -> anyhow::Result<()> {
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let consumer = Consumer::new(&desk.kafka, "faults.authority", &names)?;
+    let mut reader = Reader::new(desk, "faults.authority", names)?;
     let mut rows = Rows::new(&desk.registry);
     let mut places = Places::default();
     while !desk.stop.is_cancelled() {
-        let record = match consumer.next(Duration::from_millis(200)) {
-            Ok(Some(record)) => record,
-            Ok(None) => continue,
-            Err(error) => {
-                desk.ledger.trouble(format!("the authority's reader: {error}"));
-                continue;
-            }
-        };
+        let Some(record) = reader.next_record()? else { continue };
         if !places.is_new(&record) {
             continue;
         }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use freshet_catalog_model::{Delivery as DeliveryOf, Grant};
 use freshet_core::{headers, topics};
-use freshet_testkit::departments::{Consumer, Received};
+use freshet_testkit::departments::Received;
 use tokio::runtime::Handle;
 
 use super::authority::Places;
+use super::reader::Reader;
 use super::{Desk, Rows};
 use crate::history::{Delivery, content};
 use crate::ledger::now;
@@ -35,21 +35,14 @@ pub fn shares(grants: &[Grant]) -> Vec<BTreeMap<String, String>> {
 /// Reads until it is stopped. Blocking.
 pub fn read(desk: &Desk, group: &str, share: &BTreeMap<String, String>, handle: &Handle) -> anyhow::Result<()> {
     let names: Vec<&str> = share.keys().map(String::as_str).collect();
-    let consumer = Consumer::new(&desk.kafka, group, &names)?;
+    let mut reader = Reader::new(desk, group, names)?;
     let mut rows = Rows::new(&desk.registry);
     let mut places = Places::default();
     let plain: HashMap<&str, BTreeSet<String>> =
         share.values().map(|grant| (grant.as_str(), desk.ledger.plain_fields(grant))).collect();
     let mut fields = FieldSets::default();
     while !desk.stop.is_cancelled() {
-        let record = match consumer.next(Duration::from_millis(200)) {
-            Ok(Some(record)) => record,
-            Ok(None) => continue,
-            Err(error) => {
-                desk.ledger.trouble(format!("a reader of views: {error}"));
-                continue;
-            }
-        };
+        let Some(record) = reader.next_record()? else { continue };
         let Some(grant) = share.get(&record.topic) else { continue };
         if !places.is_new(&record) {
             continue;

@@ -1,5 +1,6 @@
 //! An ordinary `read_committed` consumer.
 
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -28,7 +29,7 @@ impl Received {
 }
 
 pub struct Consumer {
-    inner: BaseConsumer,
+    inner: Arc<BaseConsumer>,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -63,7 +64,20 @@ impl Consumer {
         }
         let inner: BaseConsumer = config.create()?;
         inner.subscribe(topics)?;
-        Ok(Self { inner })
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// False where the client has locked itself up, which one may that loses a broker (librdkafka issue 5476): it gets nothing
+    /// any more, and another is needed. Such a one is left behind, since closing it would never end. Blocking.
+    pub fn answers(&self, limit: Duration) -> bool {
+        let (told, answer) = mpsc::channel();
+        let inner = Arc::clone(&self.inner);
+        std::thread::spawn(move || {
+            drop(inner.assignment());
+            // Whoever asked may have given up.
+            let _ = told.send(());
+        });
+        answer.recv_timeout(limit).is_ok()
     }
 
     /// The next record, or None where none came in time. Blocking.
