@@ -81,8 +81,8 @@ impl Sizes {
         let mut sizes = match options.quick {
             true => Self {
                 turns: Turns::new(450_000, 3),
-                webhook: Webhooks { receivers: 1, events_each: 10_000, rounds: 3 },
-                webhooks: Webhooks { receivers: 50, events_each: 100, rounds: 1 },
+                webhook: Webhooks { receivers: 1, events_each: 20_000, rounds: 3 },
+                webhooks: Webhooks { receivers: 50, events_each: 400, rounds: 1 },
                 postgres: 15_000,
                 gateway: 20_000,
                 latency_seconds: 5,
@@ -93,8 +93,8 @@ impl Sizes {
             },
             false => Self {
                 turns: Turns::new(1_200_000, 3),
-                webhook: Webhooks { receivers: 1, events_each: 10_000, rounds: 3 },
-                webhooks: Webhooks { receivers: 50, events_each: 400, rounds: 3 },
+                webhook: Webhooks { receivers: 1, events_each: 40_000, rounds: 3 },
+                webhooks: Webhooks { receivers: 50, events_each: 1_000, rounds: 3 },
                 postgres: 60_000,
                 gateway: 100_000,
                 latency_seconds: 15,
