@@ -4,17 +4,22 @@
 //! connection by the time the program listens, and a client that tries again and again to reach a program that is away
 //! may even be connected with itself on it, and keep the program out for good.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 const LOWEST: u16 = 10_240;
 /// Where outgoing connections begin on Linux as shipped; elsewhere it is higher.
 const OUTGOING: u16 = 32_768;
 
-/// On loopback, distinct, free at this moment.
+/// What this process has chosen: it is free until whoever it is for listens, and not to be chosen again meanwhile.
+static CHOSEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// On loopback, distinct, also from those of earlier calls, free at this moment.
 pub fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
     let range = range();
-    // All are held until the last is chosen, so that none is chosen twice.
+    let mut chosen = CHOSEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut held: Vec<(u16, TcpListener)> = Vec::with_capacity(count);
     // A random place to begin at keeps programs that choose at the same time apart.
     let begin = fastrand::u16(range.clone());
@@ -22,7 +27,9 @@ pub fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
         if held.len() == count {
             break;
         }
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        if !chosen.contains(&port)
+            && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        {
             held.push((port, listener));
         }
     }
@@ -30,6 +37,7 @@ pub fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
         let reason = format!("fewer than {count} ports from {} to {} are free", range.start, range.end - 1);
         return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, reason));
     }
+    chosen.extend(held.iter().map(|(port, _)| *port));
     Ok(held.into_iter().map(|(port, _)| port).collect())
 }
 
@@ -55,6 +63,9 @@ mod tests {
     fn they_are_distinct_free_and_none_that_a_connection_may_get() {
         let ports = free_ports(40).unwrap();
         assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), 40);
+        // Nobody listens there yet, and still no later call gives one of them.
+        let later: Vec<u16> = (0..40).flat_map(|_| free_ports(200).unwrap()).collect();
+        assert_eq!(later.iter().chain(&ports).collect::<BTreeSet<_>>().len(), later.len() + ports.len());
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let outgoing = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let outgoing = outgoing.local_addr().unwrap().port();
