@@ -133,12 +133,18 @@ fn minutes(minutes: f64) -> Duration {
 fn report(load: &Load, options: Options) -> anyhow::Result<bool> {
     let drain_limit = Duration::from_secs(load.drain);
     let options = Options { rate: load.rate, keep: load.keep, limit_mib: load.memory, drain_limit, ..options };
-    let runtime = tokio::runtime::Runtime::new()?;
-    let report = runtime.block_on(run(&options))?;
+    let report = to_its_end(run(&options))?;
     print(&report, load.json)?;
-    // A reader of the departments may never close: a client that lost a broker can lock itself up (librdkafka issue 5476).
-    runtime.shutdown_background();
     Ok(report.is_good())
+}
+
+/// Does not wait for the threads: a reader of the departments may never close, since a client that lost a broker can lock
+/// itself up (librdkafka issue 5476).
+fn to_its_end<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    done
 }
 
 fn measure(arguments: &Memory) -> anyhow::Result<bool> {
@@ -153,10 +159,8 @@ fn measure(arguments: &Memory) -> anyhow::Result<bool> {
 
 fn crowd(arguments: &Overload) -> anyhow::Result<bool> {
     let options = overload::Options::new(minutes(arguments.minutes));
-    let runtime = tokio::runtime::Runtime::new()?;
-    let report = runtime.block_on(overload::run(&options))?;
+    let report = to_its_end(overload::run(&options))?;
     print(&report, arguments.json)?;
-    runtime.shutdown_background();
     Ok(report.broken().is_empty() && report.missed().is_empty())
 }
 

@@ -52,17 +52,18 @@ impl Asked {
     }
 }
 
-type Underway = Arc<Mutex<BTreeMap<u64, (&'static str, u32)>>>;
+/// By number: what is done, and how often it was seen.
+type Underway = Mutex<BTreeMap<u64, (&'static str, u32)>>;
 
 #[derive(Debug)]
 struct Watch {
-    underway: Underway,
+    underway: Arc<Underway>,
     next: AtomicU64,
 }
 
 impl Watch {
     fn start(every: Duration, looks: u32, stuck: impl FnOnce(&'static str) + Send + 'static) -> Self {
-        let underway = Underway::default();
+        let underway = Arc::<Underway>::default();
         let watched = Arc::downgrade(&underway);
         let looking = std::thread::Builder::new().name("calls".to_owned()).spawn(move || {
             if let Some(doing) = look(&watched, every, looks) {
@@ -84,11 +85,7 @@ impl Watch {
 
 /// What was seen at too many looks; `None` when nobody can begin a call any more. Looks are counted, not seconds: a process
 /// that was stopped for a while was not stuck.
-fn look(
-    watched: &Weak<Mutex<BTreeMap<u64, (&'static str, u32)>>>,
-    every: Duration,
-    looks: u32,
-) -> Option<&'static str> {
+fn look(watched: &Weak<Underway>, every: Duration, looks: u32) -> Option<&'static str> {
     loop {
         std::thread::sleep(every);
         let underway = watched.upgrade()?;
