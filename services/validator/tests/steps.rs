@@ -94,6 +94,29 @@ fn the_envelope_and_its_size() {
     refused(&[no_key], &["envelope.key"]);
 }
 
+/// Whoever takes the note for an event cannot: it has no attribute of one, since the null value of an event is a delete.
+#[test]
+fn what_is_larger_than_the_bus_writes_comes_back_as_a_note() {
+    let (mut bus, clock) = (Bus::default(), Clock::default());
+    let catalogue = CatalogHandle::fixed(catalog(VersionRule::Sequence));
+    let mut member = Member::new(validator(&catalogue, &clock));
+    member.rebalance(&bus, &[0, 1, 2]).expect("assigned");
+    let sized = |bytes: usize| good().with("x-large", &"x".repeat(bytes));
+    sized(freshet_kafka::MAX_RECORD_BYTES - 8192).publish(&mut bus);
+    sized(10 << 20).publish(&mut bus);
+    member.batch(&mut bus, 10, End::Commit).expect("a batch");
+
+    let [whole, note] = bus.records("reject.wuhan", good().partition()) else { panic!("two rejections") };
+    assert_eq!((&whole.value, whole.header("ce_id")), (&good().value, Some("1")));
+    assert_eq!((&note.key, &note.value), (&Some(good().key), &None));
+    let names: Vec<&str> = note.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["freshet_violations", "freshet_rejected_from", "freshet_dataset"]);
+    let from = format!("{INPUT}/{}/1", good().partition());
+    assert_eq!(note.header("freshet_rejected_from"), Some(from.as_str()));
+    let codes: Vec<String> = rejections(&bus).into_iter().flatten().map(|(code, _)| code).collect();
+    assert_eq!(codes, ["envelope.size", "envelope.size"]);
+}
+
 #[test]
 fn a_duplicate_of_an_accepted_event_is_dropped_and_of_a_refused_one_is_not() {
     let (outcome, _) = last_outcome(VersionRule::Sequence, &[good(), good()]);

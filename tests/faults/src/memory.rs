@@ -8,6 +8,7 @@ mod load;
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
+use nix::sys::signal::Signal;
 use serde::Serialize;
 
 pub use bus::Process;
@@ -123,8 +124,12 @@ fn play(
     done(format!("{small_events} events of 0.5 KiB and {large_events} of 0.9 MB routed to {views} views"), begun);
 
     let begun = Instant::now();
+    // All of them lie there at once when it reads the first.
+    bus.signal("validator", Signal::SIGSTOP)?;
     let told = runtime.block_on(load::publish_bombs(bus, options))?;
-    done(format!("{bombs} records of 10 MiB that came in as a few KiB: {told}"), begun);
+    bus.signal("validator", Signal::SIGCONT)?;
+    load::wait_until_refused(bus, bombs)?;
+    done(format!("{bombs} records of 10 MiB that came in as a few KiB: all refused; uncompressed: {told}"), begun);
 
     let begun = Instant::now();
     bus.spawn("fanout")?;

@@ -31,4 +31,5 @@ pub use error::Error;
 pub use headers::Headers;
 pub use metrics::{LoopMetrics, WindowMetrics};
 pub use record::{OwnedRecord, Position, Record};
+pub use settings::MAX_RECORD_BYTES;
 pub use topic_id::TopicId;

@@ -10,6 +10,10 @@ use crate::{Connection, Error};
 /// `read_committed` reader of its partitions for at most this long.
 pub(crate) const TRANSACTION_TIMEOUT_MS: u32 = 10_000;
 
+/// The largest record that the bus writes: key, value and headers. Its own topics take more than those that departments
+/// publish to, so that a refused record with its reasons still fits; what a topic takes is the topic's setting.
+pub const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
+
 /// What an operator may set through `extra`: reachability, timing, buffers and compression, nothing that touches
 /// delivery, order or visibility.
 const MAY_BE_SET: &[&str] = &[
@@ -77,8 +81,8 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // codecs it knows no bound (`docs/hostile-input.md`).
     ("receive.message.max.bytes", "33554432"),
     ("queued.min.messages", "20000"),
-    // Of one answer of a broker, as it comes: compressed. 50 MiB as shipped, which may be many times as much in memory, and
-    // comes on top of what is queued.
+    // Of one answer of a broker, as it comes: compressed. 50 MiB as shipped. All of it is decompressed at once, on top of
+    // what is queued, and may be 255 times as much in memory (lz4).
     ("fetch.max.bytes", "8388608"),
     // Whenever that much is queued, nothing is fetched for so long. As shipped it is a second, and a loop that empties the
     // queue in a tenth of it stands still for the rest.
@@ -116,9 +120,6 @@ const PRODUCER_FORCED: &[(&str, &str)] = &[
     ("acks", "all"),
     ("partitioner", "murmur2_random"),
     ("allow.auto.create.topics", "false"),
-    // The bus's own topics take more than those that departments publish to, so that a refused record with its reasons
-    // still fits; what a topic takes is the topic's setting.
-    ("message.max.bytes", "4194304"),
 ];
 
 /// What a client is for, which decides a few settings more.
@@ -171,7 +172,10 @@ impl Consumer<'_> {
                 ("fetch.max.bytes", "1048576"),
                 ("fetch.message.max.bytes", "131072"),
             ],
-            Self::Group { .. } | Self::Reader | Self::Watermarks | Self::Unstable { .. } => &[],
+            // What departments send, who may compress a record of 10 MiB to 40 KiB: a dozen of them in one answer.
+            // `message.max.bytes` is what `fetch.max.bytes` is raised to.
+            Self::Group { .. } => &[("fetch.max.bytes", "524288"), ("message.max.bytes", "524288")],
+            Self::Reader | Self::Watermarks | Self::Unstable { .. } => &[],
         }
     }
 }
@@ -210,6 +214,7 @@ pub(crate) fn producer(
     transactional_id: Option<&str>,
 ) -> Result<ClientConfig, Error> {
     let mut config = layered(connection, role, &PRODUCER)?;
+    config.set("message.max.bytes", MAX_RECORD_BYTES.to_string());
     if let Some(id) = transactional_id {
         config.set("transactional.id", id);
         config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());

@@ -78,6 +78,11 @@ impl Found {
         Some(String::from_utf8_lossy(value).into_owned())
     }
 
+    /// Of events that nobody could read or that are too large to be written again.
+    fn is_note(&self) -> bool {
+        self.value.is_none() && self.header(headers::ID).is_none()
+    }
+
     fn rejection(&self) -> Rejection {
         self.header(headers::VIOLATIONS).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
@@ -182,7 +187,8 @@ fn show(globals: &Globals, connection: &Connection, found: &Found) -> anyhow::Re
         );
     }
     println!("value");
-    for line in value.as_deref().unwrap_or("none (a delete)").lines() {
+    let none = if found.is_note() { "none (a note; its publisher has the event)" } else { "none (a delete)" };
+    for line in value.as_deref().unwrap_or(none).lines() {
         println!("  {}", text::shown(line.to_owned(), usize::MAX));
     }
     Ok(Exit::Done)
@@ -213,7 +219,7 @@ fn resend(globals: &Globals, connection: &Connection, places: &[String]) -> anyh
         if found.header(headers::CONTENT_TYPE).is_some_and(|content_type| content_type != headers::AVRO) {
             bail!("{place} was refused before it became an event; publish it again where it came from");
         }
-        if found.value.is_none() && found.header(headers::ID).is_none() {
+        if found.is_note() {
             bail!("{place} is a note that says where events were; publish them again where they came from");
         }
         let headers = found.headers.into_iter().filter(|(name, _)| !WRITTEN_BY_US.contains(&name.as_str())).collect();

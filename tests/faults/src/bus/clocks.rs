@@ -13,17 +13,21 @@ const LIBRARIES: [&str; 4] = [
     "/usr/lib64/faketime/libfaketimeMT.so.1",
 ];
 
+const WAITS: &str = include_str!("waits.c");
+
 #[derive(Debug)]
 pub struct Clocks {
-    library: PathBuf,
+    /// As the loader takes them.
+    preloaded: String,
     folder: PathBuf,
 }
 
 impl Clocks {
-    /// None where the library is not there.
+    /// None where the library or a C compiler is not there.
     pub(super) fn find(folder: &Path) -> Option<Self> {
-        let library = LIBRARIES.iter().map(PathBuf::from).find(|path| path.is_file())?;
-        Some(Self { library, folder: folder.to_owned() })
+        let library = LIBRARIES.iter().find(|path| Path::new(path).is_file())?;
+        let waits = waits(folder)?;
+        Some(Self { preloaded: format!("{} {library}", waits.display()), folder: folder.to_owned() })
     }
 
     fn file(&self, id: &str) -> PathBuf {
@@ -36,7 +40,7 @@ impl Clocks {
             return;
         }
         command
-            .env("LD_PRELOAD", &self.library)
+            .env("LD_PRELOAD", &self.preloaded)
             .env("FAKETIME_TIMESTAMP_FILE", self.file(id))
             .env("FAKETIME_CACHE_DURATION", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
@@ -52,4 +56,12 @@ impl Clocks {
             .and_then(|()| std::fs::rename(&beside, self.file(id)))
             .with_context(|| format!("the clock of {id}"))
     }
+}
+
+/// Rust's own linker is a C compiler, so it is there where this was built.
+fn waits(folder: &Path) -> Option<PathBuf> {
+    let (source, library) = (folder.join("waits.c"), folder.join("waits.so"));
+    std::fs::write(&source, WAITS).ok()?;
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(&source).status();
+    built.is_ok_and(|status| status.success()).then_some(library)
 }

@@ -10,6 +10,7 @@ use freshet_testkit::ports::free_port;
 use freshet_testkit::supervised::{Ending, Supervised};
 use freshet_testkit::{Broker, BrokerSettings};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use tokio::runtime::Handle;
 
 use super::load::World;
@@ -120,6 +121,11 @@ impl SmallBus {
         let child = Supervised::spawn(&mut command, ending).with_context(|| format!("starting {role}"))?;
         self.processes.push(Process { id: role, admin_port, child, cell, log, peak_kib: 0 });
         Ok(())
+    }
+
+    pub fn signal(&self, role: &str, signal: Signal) -> anyhow::Result<()> {
+        let process = self.processes.iter().find(|process| process.id == role).context("no such process")?;
+        nix::sys::signal::kill(Pid::from_raw(process.child.pid().try_into()?), signal).context("a signal")
     }
 
     /// Reads what each process holds. An error where one has ended.

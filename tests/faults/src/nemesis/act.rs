@@ -194,7 +194,7 @@ impl Nemesis {
             Act::EndGrant(how) => self.end_grant(how)?,
             Act::AddPartitions => self.add_partitions()?,
             Act::SetClock { who, seconds } => {
-                let clocks = self.bus.clocks().context("no clock can be set: apt-get install faketime")?;
+                let clocks = self.bus.clocks().context("no clock can be set: apt-get install faketime gcc")?;
                 clocks.set(who, seconds)?;
                 wait();
                 clocks.set(who, 0)?;

@@ -1,8 +1,10 @@
 //! The transactional loop: each input once in the output, whatever happens between.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use freshet_core::Fault;
+use freshet_core::{Fault, InRecord};
 use freshet_kafka::admin;
 use freshet_kafka::transactional::LoopSettings;
 
@@ -96,6 +98,39 @@ fn a_zombie_is_fenced_and_stops() {
     });
     successor.stop().unwrap();
     assert_books(&output, 0..1_000);
+}
+
+/// A member that stands still for longer than the group waits has lost its partitions and does not know. Its transactional
+/// id is nobody else's, so that only the group's generation can refuse what it still writes.
+#[test]
+fn a_member_that_was_thrown_out_cannot_commit() {
+    let (input, output) = (topic("in", &[]), topic("out", &[]));
+    let name = unique("thrown-out");
+    publish(&input, 0..500);
+    let mut patience = connection();
+    patience.extra.insert("max.poll.interval.ms".to_owned(), "7000".to_owned());
+    let stood_still = Arc::new(AtomicBool::new(false));
+    let stands_still = {
+        let (stood_still, name, input) = (Arc::clone(&stood_still), name.clone(), input.clone());
+        move |_: &InRecord<'_>| {
+            // At its first record: the transaction has not begun for the broker, and does not expire meanwhile.
+            if !stood_still.swap(true, Ordering::Relaxed) {
+                eventually("another has done all of it", 60, || is_caught_up(&connection(), &name, &input));
+            }
+            Ok(())
+        }
+    };
+    let stage = Copy::new(&input, &output).injecting(stands_still);
+    let thrown_out = Running::start(stage, patience.clone(), settings(&name, "0"));
+    eventually("it stands still", 30, || stood_still.load(Ordering::Relaxed) || thrown_out.has_ended());
+    let successor = Running::start(Copy::new(&input, &output), patience, settings(&name, "1"));
+    eventually("the successor has done all of it", 60, || successor.committed() == 500 || successor.has_ended());
+    let aborts = thrown_out.metrics.aborts.with_label_values(&["kafka"]);
+    eventually("it is refused", 60, || aborts.get() > 0 || thrown_out.committed() > 0 || thrown_out.has_ended());
+    assert_eq!((aborts.get(), thrown_out.committed()), (1, 0));
+    thrown_out.stop().unwrap();
+    successor.stop().unwrap();
+    assert_books(&output, 0..500);
 }
 
 /// A pause longer than the transaction's time-out looks to the client like a successor; it must not end the service.
