@@ -1,7 +1,8 @@
 //! Calls into the client that may never return. Where a broker leaves while one of its partitions' leader epochs is asked
 //! for, librdkafka locks itself up for good (its issue 5476, open): the next call that needs its main thread waits for ever,
 //! and a consumer gets nothing any more. No such call takes minutes otherwise, so one that does ends the process: a new
-//! start has new clients. Whoever has a consumer for long asks its main thread something now and then ([`Asked`]).
+//! start has new clients. Whoever has a consumer for long asks its main thread something now and then ([`Asked`]). Calls of
+//! a transaction, which have bounds of their own, are given less: one of them does not keep its bound (issues 5456, 5511).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,19 +16,27 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 /// watchdog of a loop takes to say what its loop was about.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS: u32 = 120;
+/// The same of a transactional call: three times what a transaction may take.
+const TRANSACTIONAL_LOOKS: u32 = 30;
 const ASK_EVERY: Duration = Duration::from_secs(10);
 
-static WATCH: LazyLock<Watch> = LazyLock::new(|| {
-    Watch::start(LOOK_EVERY, LOOKS, |doing| {
-        let seconds = LOOK_EVERY.as_secs() * u64::from(LOOKS);
-        tracing::error!(doing, seconds, "the Kafka client does not return: ending, so that a new start has a new one");
-        std::process::exit(EXIT_HUNG);
-    })
-});
+static WATCH: LazyLock<Watch> = LazyLock::new(|| Watch::start(LOOK_EVERY, end));
+
+fn end(doing: &'static str, looks: u32) {
+    let seconds = LOOK_EVERY.as_secs() * u64::from(looks);
+    tracing::error!(doing, seconds, "the Kafka client does not return: ending, so that a new start has a new one");
+    std::process::exit(EXIT_HUNG);
+}
 
 /// Makes a call that ends the process where it does not return.
 pub(crate) fn bounded<T>(doing: &'static str, call: impl FnOnce() -> T) -> T {
-    let _underway = WATCH.begin(doing);
+    let _underway = WATCH.begin(doing, LOOKS);
+    call()
+}
+
+/// The same for a call that is told to return within seconds.
+pub(crate) fn bounded_in_transaction<T>(doing: &'static str, call: impl FnOnce() -> T) -> T {
+    let _underway = WATCH.begin(doing, TRANSACTIONAL_LOOKS);
     call()
 }
 
@@ -52,8 +61,53 @@ impl Asked {
     }
 }
 
-/// By number: what is done, and how often it was seen.
-type Underway = Mutex<BTreeMap<u64, (&'static str, u32)>>;
+/// What a client that answers by itself has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answers {
+    NothingIsDue,
+    /// Some are due; so many were ever given.
+    Due(usize),
+}
+
+/// Ends the process where answers are due and none came for two minutes, longer than the client takes to give each up.
+/// `answers` gives `None` when there is no client any more.
+pub(crate) fn watch_answers(doing: &'static str, answers: impl Fn() -> Option<Answers> + Send + 'static) {
+    start("answers", move || {
+        if no_answer_comes(&answers, LOOK_EVERY, LOOKS) {
+            end(doing, LOOKS);
+        }
+    });
+}
+
+/// Returns true where none comes, false when there is no client any more.
+fn no_answer_comes(answers: &impl Fn() -> Option<Answers>, every: Duration, looks: u32) -> bool {
+    let (mut last, mut seen) = (Answers::NothingIsDue, 0);
+    while let Some(now) = answers() {
+        seen = if now == last && now != Answers::NothingIsDue { seen + 1 } else { 0 };
+        if seen > looks {
+            return true;
+        }
+        last = now;
+        std::thread::sleep(every);
+    }
+    false
+}
+
+fn start(name: &str, looking: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(looking) {
+        tracing::error!(%error, "no thread looks for calls that do not return");
+    }
+}
+
+/// By number.
+type Underway = Mutex<BTreeMap<u64, Seen>>;
+
+#[derive(Debug)]
+struct Seen {
+    doing: &'static str,
+    times: u32,
+    most: u32,
+}
 
 #[derive(Debug)]
 struct Watch {
@@ -62,37 +116,36 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(every: Duration, looks: u32, stuck: impl FnOnce(&'static str) + Send + 'static) -> Self {
+    /// `stuck` is told what is done, and at how many looks it may be seen.
+    fn start(every: Duration, stuck: impl FnOnce(&'static str, u32) + Send + 'static) -> Self {
         let underway = Arc::<Underway>::default();
         let watched = Arc::downgrade(&underway);
-        let looking = std::thread::Builder::new().name("calls".to_owned()).spawn(move || {
-            if let Some(doing) = look(&watched, every, looks) {
-                stuck(doing);
+        start("calls", move || {
+            if let Some((doing, looks)) = look(&watched, every) {
+                stuck(doing, looks);
             }
         });
-        if let Err(error) = looking {
-            tracing::error!(%error, "no thread looks for calls that do not return");
-        }
         Self { underway, next: AtomicU64::new(0) }
     }
 
-    fn begin(&self, doing: &'static str) -> Call<'_> {
+    fn begin(&self, doing: &'static str, most: u32) -> Call<'_> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.underway.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (doing, 0));
+        let seen = Seen { doing, times: 0, most };
+        self.underway.lock().unwrap_or_else(PoisonError::into_inner).insert(number, seen);
         Call { watch: self, number }
     }
 }
 
 /// What was seen at too many looks; `None` when nobody can begin a call any more. Looks are counted, not seconds: a process
 /// that was stopped for a while was not stuck.
-fn look(watched: &Weak<Underway>, every: Duration, looks: u32) -> Option<&'static str> {
+fn look(watched: &Weak<Underway>, every: Duration) -> Option<(&'static str, u32)> {
     loop {
         std::thread::sleep(every);
         let underway = watched.upgrade()?;
-        for (doing, seen) in underway.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
-            *seen += 1;
-            if *seen > looks {
-                return Some(doing);
+        for seen in underway.lock().unwrap_or_else(PoisonError::into_inner).values_mut() {
+            seen.times += 1;
+            if seen.times > seen.most {
+                return Some((seen.doing, seen.most));
             }
         }
     }
@@ -121,23 +174,40 @@ mod tests {
     #[test]
     fn a_call_that_does_not_return_is_told_by_name() {
         let (told, stuck) = mpsc::channel();
-        let watch = Watch::start(EVERY, 10, move |doing| told.send(doing).unwrap());
-        let _call = watch.begin("assign");
-        drop(watch.begin("commit"));
-        assert_eq!(stuck.recv_timeout(LIMIT), Ok("assign"));
+        let watch = Watch::start(EVERY, move |doing, looks| told.send((doing, looks)).unwrap());
+        let _longer = watch.begin("list", 1_000_000);
+        let _call = watch.begin("assign", 10);
+        drop(watch.begin("commit", 1));
+        assert_eq!(stuck.recv_timeout(LIMIT), Ok(("assign", 10)));
     }
 
     #[test]
     fn many_that_return_are_left_alone() {
         let (told, stuck) = mpsc::channel();
-        let watch = Watch::start(EVERY, 100, move |doing| told.send(doing).unwrap());
+        let watch = Watch::start(EVERY, move |doing, _| told.send(doing).unwrap());
         let begun = Instant::now();
         while begun.elapsed() < 200 * EVERY {
-            drop(watch.begin("assign"));
+            drop(watch.begin("assign", 100));
             std::thread::yield_now();
         }
         drop(watch);
         // Its thread has ended without a word.
         assert_eq!(stuck.recv_timeout(LIMIT), Err(RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn answers_that_are_due_and_do_not_come_are_told() {
+        assert!(no_answer_comes(&|| Some(Answers::Due(7)), Duration::ZERO, 100));
+    }
+
+    #[test]
+    fn who_answers_now_and_then_or_owes_nothing_is_left_alone() {
+        let looked = AtomicU64::new(0);
+        let answers = || match looked.fetch_add(1, Ordering::Relaxed) {
+            look @ 0..500 => Some(Answers::Due(look as usize / 90)),
+            500..1_000 => Some(Answers::NothingIsDue),
+            _ => None,
+        };
+        assert!(!no_answer_comes(&answers, Duration::ZERO, 100));
     }
 }

@@ -12,6 +12,7 @@ use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
+use crate::calls::{Answers, watch_answers};
 use crate::record::native_headers;
 use crate::{Connection, Error, Position, Record, client, settings};
 
@@ -36,7 +37,7 @@ pub enum PublishError {
 #[derive(Clone)]
 pub struct Publisher {
     producer: ThreadedProducer<Acknowledge>,
-    in_flight: Arc<AtomicUsize>,
+    in_flight: Arc<InFlight>,
     max_in_flight: usize,
 }
 
@@ -52,11 +53,14 @@ impl Publisher {
         let mut config = settings::producer(connection, role, None)?;
         config.set("message.timeout.ms", DELIVERY_TIMEOUT_MS.to_string());
         let producer = config.create_with_context(Acknowledge).map_err(Error::kafka("create a producer"))?;
-        Ok(Self { producer, in_flight: Arc::default(), max_in_flight })
+        let in_flight = Arc::<InFlight>::default();
+        let watched = Arc::downgrade(&in_flight);
+        watch_answers("acknowledge what was published", move || watched.upgrade().map(|in_flight| in_flight.answers()));
+        Ok(Self { producer, in_flight, max_in_flight })
     }
 
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.now.load(Ordering::Relaxed)
     }
 
     /// Returns when the broker has acknowledged the record on all in-sync replicas.
@@ -137,20 +141,38 @@ impl PublishError {
     }
 }
 
+/// Records that wait for their acknowledgement, and how many ever had it, or were given up.
+#[derive(Debug, Default)]
+struct InFlight {
+    now: AtomicUsize,
+    over: AtomicUsize,
+}
+
+impl InFlight {
+    fn answers(&self) -> Answers {
+        match self.now.load(Ordering::Relaxed) {
+            0 => Answers::NothingIsDue,
+            _ => Answers::Due(self.over.load(Ordering::Relaxed)),
+        }
+    }
+}
+
 /// One place among those in flight; given back when the record is acknowledged, failed or never sent.
 #[derive(Debug)]
-struct Claim(Arc<AtomicUsize>);
+struct Claim(Arc<InFlight>);
 
 impl Claim {
-    fn take(in_flight: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        let taken = in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < most).then_some(now + 1));
+    fn take(in_flight: &Arc<InFlight>, most: usize) -> Option<Self> {
+        let room = |now| (now < most).then_some(now + 1);
+        let taken = in_flight.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room);
         taken.is_ok().then(|| Self(Arc::clone(in_flight)))
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.over.fetch_add(1, Ordering::Relaxed);
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -217,6 +217,11 @@ pub(crate) fn producer(
     config.set("message.max.bytes", MAX_RECORD_BYTES.to_string());
     if let Some(id) = transactional_id {
         config.set("transactional.id", id);
+        // Sending offsets forgets to look for the group's new coordinator until the state of some connection changes
+        // (librdkafka's issue 5511, open): one that nothing is sent on is closed, so that some does.
+        if !connection.extra.contains_key("connections.max.idle.ms") {
+            config.set("connections.max.idle.ms", "6000");
+        }
         config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
         // An output that cannot be written must not outlive its transaction.
         config.set("message.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());

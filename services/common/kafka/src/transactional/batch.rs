@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::output::{BACKGROUND, Deliveries, TransactionOutput, serve};
 use super::{CALL_TIMEOUT, Positions, Trouble, next_offsets, notes};
 use crate::backoff::Seldom;
+use crate::calls::bounded_in_transaction;
 use crate::error::{Exit, classify, is_fenced};
 use crate::group::{Gone, offset_list};
 use crate::metrics::Outcomes;
@@ -78,7 +79,8 @@ impl Transaction<'_> {
         let begun = Instant::now();
         self.producer.context().take();
         self.metrics.status.begins("begin a transaction");
-        self.producer.begin_transaction().map_err(|error| self.trouble("begin a transaction", &error, begun))?;
+        let began = bounded_in_transaction("begin a transaction", || self.producer.begin_transaction());
+        began.map_err(|error| self.trouble("begin a transaction", &error, begun))?;
         let outcomes = self.fill(stage, batch, reader, begun).map_err(|failed| self.prefer_cause(failed, begun))?;
         let ended = self.send_offsets(batch, begun).and_then(|()| self.commit(begun));
         ended.map_err(|trouble| self.prefer_cause(trouble.into(), begun))?;
@@ -173,7 +175,8 @@ impl Transaction<'_> {
         }
         let list = offset_list(next.into_iter().map(|((topic, partition), offset)| (topic, partition, offset)))?;
         loop {
-            match self.producer.send_offsets_to_transaction(&list, self.generation, CALL_TIMEOUT) {
+            let send = || self.producer.send_offsets_to_transaction(&list, self.generation, CALL_TIMEOUT);
+            match bounded_in_transaction("send offsets", send) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) && begun.elapsed() < TRANSACTION_TIMEOUT => {
                     tracing::debug!(%error, "offsets are sent again");
@@ -189,7 +192,7 @@ impl Transaction<'_> {
         self.drain(begun)?;
         self.metrics.status.begins("commit");
         loop {
-            match self.producer.commit_transaction(CALL_TIMEOUT) {
+            match bounded_in_transaction("commit", || self.producer.commit_transaction(CALL_TIMEOUT)) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_retriable(&error) => {
                     tracing::warn!(%error, "commit is resumed");
@@ -224,7 +227,7 @@ impl Transaction<'_> {
     /// Where the broker refuses a partition to the transaction, the outputs to it wait for ever, and only the next
     /// transactional call tells. This one is never allowed here, so it has no effect but its answer.
     fn ask(&self, begun: Instant) -> Result<(), Trouble> {
-        match self.producer.begin_transaction() {
+        match bounded_in_transaction("write the outputs", || self.producer.begin_transaction()) {
             Err(KafkaError::Transaction(error)) if error.txn_requires_abort() || error.is_fatal() => {
                 Err(self.trouble("write the outputs", &KafkaError::Transaction(error), begun))
             }
@@ -303,7 +306,7 @@ fn is_retriable(error: &KafkaError) -> bool {
 pub(super) fn abort(producer: &BaseProducer<Deliveries>, stop: &CancellationToken) -> Result<(), Error> {
     let seldom = Seldom::default();
     loop {
-        match producer.abort_transaction(ABORT_STEP) {
+        match bounded_in_transaction("abort", || producer.abort_transaction(ABORT_STEP)) {
             Ok(()) => return Ok(()),
             Err(error) if is_retriable(&error) && !stop.is_cancelled() => {
                 if seldom.now() {

@@ -24,7 +24,7 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::calls::bounded;
+use crate::calls::{bounded, bounded_in_transaction};
 use crate::error::{Exit, classify};
 use crate::group::{Event, Gone, Member};
 use crate::reader::Reader;
@@ -135,7 +135,7 @@ pub fn run(
                 turns.forget(stage);
                 // Readers of what it wrote need not wait for the transaction's time-out. Without an open one, or
                 // without the right to it, this does nothing.
-                let _ = turns.producer.abort_transaction(CALL_TIMEOUT);
+                let _ = bounded_in_transaction("abort", || turns.producer.abort_transaction(CALL_TIMEOUT));
                 return Err(fault);
             }
             Err(trouble) => turns.recover(trouble, &mut backoff)?,
@@ -478,7 +478,7 @@ fn new_producer(
     let producer: BaseProducer<Deliveries> =
         config.create_with_context(Deliveries::default()).map_err(Error::kafka("create a producer"))?;
     while !stop.is_cancelled() {
-        match producer.init_transactions(CALL_TIMEOUT) {
+        match bounded_in_transaction("take over transactions", || producer.init_transactions(CALL_TIMEOUT)) {
             Ok(()) => return Ok(Some(producer)),
             Err(error) if classify(&error) == Exit::Fatal => return Err(Fault::fatal("take over transactions", error)),
             Err(error) => {
