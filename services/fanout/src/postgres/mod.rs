@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use freshet_catalog_model::Catalog;
 use freshet_core::{Fault, ReceiptOutcome, Way, topics};
-use freshet_kafka::TopicId;
 use freshet_kafka::batches::BatchReader;
 use freshet_kafka::window::WindowEnd;
+use freshet_kafka::{OwnedRecord, TopicId};
 use freshet_runtime::CancellationToken;
 
 use crate::Shared;
@@ -208,23 +208,33 @@ impl Delivery<'_> {
         let mut intake = Intake::new(reader, rows, config.batch_records, wait);
         let mut measured = Instant::now();
         let mut taken = Taken::default();
+        let mut open = Moments::new();
         self.subscription.running();
         loop {
             let measure = measured.elapsed() > LAG_EVERY;
-            // The next batch is read and made into rows while the database works on this one.
+            // The next batch is read and made into rows while the database works on this one. One that is there by then goes
+            // right behind the commit.
             let free = CancellationToken::new();
             let _free_at_the_latest_then = free.clone().drop_guard();
             let reading = {
                 let free = free.clone();
-                blocking(move || intake.take(&free, measure))
+                tokio::task::spawn_blocking(move || intake.take(&free, measure))
             };
-            let applying = async {
-                self.apply(&mut sink, &taken).await?;
-                free.cancel();
-                Ok(())
+            if !taken.records.is_empty() {
+                self.write(&mut sink, &taken, std::mem::take(&mut open)).await?;
+                open = moments(&taken.records);
+            }
+            free.cancel();
+            let read = if reading.is_finished() {
+                reading.await
+            } else {
+                tokio::try_join!(self.commit(&mut sink, std::mem::take(&mut open)), async { Ok(reading.await) })?.1
             };
-            let ((), (returned, next)) = tokio::try_join!(applying, reading)?;
+            let (returned, next) = read.map_err(|error| SinkError::Connect(format!("reader: {error}")))?;
             (intake, taken) = (returned, next?);
+            if taken.records.is_empty() {
+                self.commit(&mut sink, std::mem::take(&mut open)).await?;
+            }
             if let Some(behind) = taken.behind {
                 // Nothing came, and Kafka answers: what is left are markers of transactions.
                 let records = if taken.records.is_empty() { 0 } else { behind };
@@ -237,21 +247,25 @@ impl Delivery<'_> {
         }
     }
 
-    async fn apply(&self, sink: &mut Sink, taken: &Taken) -> Result<(), SinkError> {
-        if taken.records.is_empty() {
-            return Ok(());
-        }
+    /// `open`: when the events were published that stand in what is open.
+    async fn write(&self, sink: &mut Sink, taken: &Taken, open: Moments) -> Result<(), SinkError> {
         let (shared, grant) = (self.shared, &self.subscription.grant);
         shared.receipts.writable().await;
-        let counted = shared.metrics.of(&grant.id, Way::Postgres);
         let stop = &self.subscription.stop;
         let released = shared.receipts.write_batch(grant, ReceiptOutcome::Released, &taken.records, stop);
-        sink.apply(&taken.rounds, released).await?;
-        self.subscription.running();
-        for record in &taken.records {
-            counted.delivered(event::published_at(record));
-        }
+        sink.write(&taken.rounds, released, || self.delivered(open)).await
+    }
+
+    async fn commit(&self, sink: &mut Sink, open: Moments) -> Result<(), SinkError> {
+        sink.commit().await?;
+        self.delivered(open);
         Ok(())
+    }
+
+    fn delivered(&self, moments: Moments) {
+        let counted = self.shared.metrics.of(&self.subscription.grant.id, Way::Postgres);
+        moments.into_iter().for_each(|published_at| counted.delivered(published_at));
+        self.subscription.running();
     }
 
     /// A reader, and which topic it will read.
@@ -271,6 +285,13 @@ impl Delivery<'_> {
         let assigned = blocking(move || reader.assign(&topic, &positions).map(|()| reader));
         Ok(assigned.await??)
     }
+}
+
+/// When events were published.
+type Moments = Vec<Option<jiff::Timestamp>>;
+
+fn moments(records: &[OwnedRecord]) -> Moments {
+    records.iter().map(event::published_at).collect()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, SinkError> {

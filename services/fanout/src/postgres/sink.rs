@@ -20,6 +20,8 @@ use super::connect::connect;
 use super::rows::Rounds;
 use super::sql::{OFFSETS_TABLE, Statements, Table};
 
+const COMMIT: &str = "COMMIT";
+
 /// What the sink needs to know of its table, fixed while a subscription runs.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -71,6 +73,8 @@ pub struct Sink {
     answer: Duration,
     /// Per partition, the next record to apply.
     pub positions: BTreeMap<i32, i64>,
+    /// A batch is written and not committed.
+    is_open: bool,
 }
 
 impl std::fmt::Debug for Sink {
@@ -135,41 +139,52 @@ impl Locked {
         let delete = self.client.prepare(&layout.statements.delete).await?;
         let advance = self.client.prepare(&layout.statements.advance_offset).await?;
         let answer = self.answer;
-        Ok(Sink { client: self.client, layout, upsert, upsert_json, delete, advance, answer, positions })
+        let (client, is_open) = (self.client, false);
+        Ok(Sink { client, layout, upsert, upsert_json, delete, advance, answer, positions, is_open })
     }
 }
 
 impl Sink {
-    /// Applies a batch. `released` writes the receipts while the rows are written, and is done before the commit, so that
-    /// nothing is disclosed without one; where it fails, the batch is rolled back.
+    /// Writes a batch and leaves its transaction open. What was open before is committed first, and `committed` is called
+    /// when the database has said so: commit and batch are sent together, so that the database does not wait for us between
+    /// two transactions. `released` writes the receipts while the rows are written, and is done before it returns, so that
+    /// nothing is disclosed without one.
     ///
-    /// After an error the connection is of no use: whether a commit that was not answered took place is known only from
-    /// the offsets that the next [`Locked::open`] reads.
-    pub async fn apply<E>(
+    /// After an error the connection is of no use, and dropping it rolls back: whether a commit that was not answered took
+    /// place is known only from the offsets that the next [`Locked::open`] reads. Where the commit in front fails, the offsets
+    /// are not those that the batch expects ([`SinkError::Fenced`]).
+    pub async fn write<E>(
         &mut self,
         batch: &Rounds,
         released: impl Future<Output = Result<(), E>>,
+        committed: impl FnOnce() + Send,
     ) -> Result<(), SinkError>
     where
         SinkError: From<E>,
     {
-        let limit = self.answer;
-        let transaction = bounded(limit, self.client.transaction()).await?;
-        let shared = &transaction;
+        let (client, limit) = (&self.client, self.answer);
         let texts = batch.rounds.iter().map(|round| serde_json::to_string(&round.texts));
         let texts: Vec<String> = texts.collect::<Result<_, _>>().map_err(|error| SinkError::Data(error.to_string()))?;
         // Each is sent when it is first polled, which is in this order, and none waits for the answer to another.
         let mut statements = FuturesOrdered::<BoxFuture<'_, Result<(), SinkError>>>::new();
+        if self.is_open {
+            statements.push_back(Box::pin(async move {
+                client.batch_execute(COMMIT).await?;
+                committed();
+                Ok(())
+            }));
+        }
+        statements.push_back(Box::pin(async move { Ok(client.batch_execute("BEGIN").await?) }));
         for (round, texts) in batch.rounds.iter().zip(&texts) {
             if !round.upserts.is_empty() {
                 let arrays = round.upserts.iter().map(|array| array as &(dyn ToSql + Sync));
-                statements.push_back(Box::pin(done(shared.execute_raw(&self.upsert, arrays))));
+                statements.push_back(Box::pin(done(client.execute_raw(&self.upsert, arrays))));
             }
             if !round.texts.is_empty() {
-                statements.push_back(Box::pin(done(shared.execute_raw(&self.upsert_json, [texts]))));
+                statements.push_back(Box::pin(done(client.execute_raw(&self.upsert_json, [texts]))));
             }
             if !round.deletes.is_empty() {
-                statements.push_back(Box::pin(done(shared.execute_raw(&self.delete, [&round.deletes]))));
+                statements.push_back(Box::pin(done(client.execute_raw(&self.delete, [&round.deletes]))));
             }
         }
         for (&partition, next) in &batch.next {
@@ -177,7 +192,7 @@ impl Sink {
             let (layout, advance) = (&self.layout, &self.advance);
             statements.push_back(Box::pin(async move {
                 let parameters: &[&(dyn ToSql + Sync)] = &[&layout.grant, &partition, &layout.view, next, &expected];
-                match shared.execute(advance, parameters).await? {
+                match client.execute(advance, parameters).await? {
                     1 => Ok(()),
                     _ => Err(SinkError::Fenced { partition, expected }),
                 }
@@ -194,8 +209,17 @@ impl Sink {
         };
         tokio::try_join!(write, async { released.await.map_err(SinkError::from) })?;
         drop(statements);
-        bounded(limit, transaction.commit()).await?;
+        self.is_open = true;
         self.positions.extend(batch.next.iter().map(|(partition, next)| (*partition, *next)));
+        Ok(())
+    }
+
+    /// Commits what is open, if anything is.
+    pub async fn commit(&mut self) -> Result<(), SinkError> {
+        if self.is_open {
+            bounded(self.answer, self.client.batch_execute(COMMIT)).await?;
+            self.is_open = false;
+        }
         Ok(())
     }
 
@@ -226,7 +250,7 @@ fn unanswered(limit: Duration) -> SinkError {
     SinkError::Connect(format!("no answer within {} ms", limit.as_millis()))
 }
 
-/// The session lock of a grant: the first 8 bytes of a hash, because PostgreSQL's advisory locks are numbers.
+/// The lock of a grant, and without one that of the tables of all: the first 8 bytes of a hash, because PostgreSQL's advisory locks are numbers.
 fn lock_key(grant: &str) -> i64 {
     let digest: [u8; 32] = Sha256::digest(format!("freshet.fanout.{grant}")).into();
     let mut first = [0; 8];
@@ -236,6 +260,8 @@ fn lock_key(grant: &str) -> i64 {
 
 async fn migrate(transaction: &Transaction<'_>, layout: &Layout) -> Result<(), SinkError> {
     let (table, statements) = (&layout.table, &layout.statements);
+    // Two that create at a time both find nothing there, IF NOT EXISTS or not, and one of them fails.
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&lock_key("")]).await?;
     // A subscriber may allow us to create tables but not schemas: ask only for what is missing.
     let schema = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1";
     if transaction.query_opt(schema, &[&table.schema]).await?.is_none() {

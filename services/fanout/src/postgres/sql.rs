@@ -106,12 +106,15 @@ impl Statements {
         let names = list(&all, |name, _| quote(name));
         let record = list(&all, |name, sql_type| format!("{} {sql_type}", quote(name)));
         let updates = list(&all[1..], |name, _| format!("{0} = EXCLUDED.{0}", quote(name)));
-        let arrays: Vec<String> =
-            all.iter().enumerate().map(|(index, (_, sql_type))| format!("${}::{sql_type}[]", index + 1)).collect();
-        let arrays = arrays.join(", ");
-        let upsert = |from: &str| {
+        // As a column each, not as one `FROM unnest(…)`, which first puts every array into a store of its own.
+        let arrays: Vec<String> = all
+            .iter()
+            .enumerate()
+            .map(|(index, (_, sql_type))| format!("unnest(${}::{sql_type}[])", index + 1))
+            .collect();
+        let upsert = |rows_of: &str| {
             format!(
-                "INSERT INTO {rows} ({names}) SELECT {names} FROM {from} \
+                "INSERT INTO {rows} ({names}) SELECT {rows_of} \
                  ON CONFLICT (freshet_key) DO UPDATE SET {updates}, freshet_written_at = now()"
             )
         };
@@ -132,8 +135,8 @@ impl Statements {
                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
                  WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
             add_columns: add_columns.collect(),
-            upsert: upsert(&format!("unnest({arrays}) AS rows({names})")),
-            upsert_json: upsert(&format!("json_to_recordset($1::text::json) AS rows({record})")),
+            upsert: upsert(&arrays.join(", ")),
+            upsert_json: upsert(&format!("{names} FROM json_to_recordset($1::text::json) AS rows({record})")),
             delete: format!("DELETE FROM {rows} WHERE freshet_key = ANY($1::text[])"),
             read_offsets: format!(
                 "SELECT partition, view, next_offset, \"table\", topic FROM {offsets} WHERE \"grant\" = $1"
