@@ -17,6 +17,12 @@ pub struct History {
     pub grants: Vec<GrantHistory>,
 }
 
+impl History {
+    pub fn last_delivery(&self) -> Option<Millis> {
+        self.grants.iter().flat_map(|grant| &grant.deliveries).map(|delivery| delivery.at).max()
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
     pub acknowledged: Vec<Acknowledged>,

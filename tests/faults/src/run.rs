@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Bus, DATABASE, Exit, Files, GATEWAY, Network, PULL, Processes, REGISTRY, WEBHOOKS, program};
 use crate::catalogue::{Folder, secrets};
 use crate::checker::{self, Kind};
+use crate::history::{History, Millis};
 use crate::ledger::{Ledger, now};
 use crate::nemesis::{self, Nemesis};
 use crate::probes::Probes;
@@ -161,7 +162,7 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     };
     let healed = now();
     desk.stop_publishing.cancel();
-    let drained = drain(&ledger, publishers, options.drain_limit).await?;
+    let drained = drain(&ledger, publishers, (healed, options.drain_limit)).await?;
     let not_ready = still_not_ready(&bus).await?;
     desk.stop.cancel();
     let unresponsive = probes.stop().await;
@@ -258,10 +259,14 @@ async fn still_not_ready(bus: &Bus) -> anyhow::Result<Vec<(String, String)>> {
     }
 }
 
-/// Until nothing is missing any more. How long that took, or None where the limit came first.
-async fn drain(ledger: &Ledger, mut publishers: Publishers, limit: Duration) -> anyhow::Result<Option<Duration>> {
-    let begun = Instant::now();
-    let deadline = begun + limit;
+/// Until nothing is missing any more. How long after the last fault the last delivery was made, or None where the limit came
+/// first.
+async fn drain(
+    ledger: &Ledger,
+    mut publishers: Publishers,
+    (healed, limit): (Millis, Duration),
+) -> anyhow::Result<Option<Duration>> {
+    let deadline = Instant::now() + limit;
     while let Ok(ended) = tokio::time::timeout_at(deadline.into(), publishers.join_next()).await {
         let Some(ended) = ended else { break };
         ended.context("a publisher")??;
@@ -277,8 +282,9 @@ async fn drain(ledger: &Ledger, mut publishers: Publishers, limit: Duration) -> 
         }
         let is_complete = publishers.is_empty() && found[&Kind::Lost] == 0;
         complete = if is_complete { complete.or(Some(Instant::now())) } else { None };
-        if let Some(since) = complete.filter(|since| since.elapsed() >= CALM) {
-            return Ok(Some(since - begun));
+        if complete.is_some_and(|since| since.elapsed() >= CALM) {
+            let last = ledger.look(History::last_delivery).unwrap_or(healed);
+            return Ok(Some(Duration::from_millis(u64::try_from(last - healed).unwrap_or(0))));
         }
         // After an hour a look takes a second or more, in which nobody can note a delivery.
         tokio::time::sleep(LOOK_EVERY.max(3 * took)).await;

@@ -78,6 +78,11 @@ fn nothing_is_wrong_with_what_is_right() {
         // The same again, under the same ids and up to the newest.
         grant.deliveries.extend(grant.deliveries.clone());
     });
+    plant(Way::AtLeastOnce, &[], |_, grant| {
+        // The same, broken off by the end of the grant.
+        grant.ended = Some(ENDED);
+        grant.deliveries.push(grant.deliveries[1].clone());
+    });
     for way in WAYS {
         plant(way, &[], |_, grant| {
             grant.ended = Some(ENDED);

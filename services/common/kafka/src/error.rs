@@ -232,6 +232,12 @@ pub(crate) fn is_fenced(error: &KafkaError) -> bool {
     )
 }
 
+/// True where the producer and a broker that came back do not agree on which record was the last. The client calls that
+/// fatal; nothing of the transaction is visible, and a new producer of the same id has nothing to agree on.
+pub(crate) fn is_out_of_step(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(Code::OutOfOrderSequenceNumber)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,7 @@ use super::SinkError;
 use super::rows::{Rounds, RowMaker};
 
 /// A batch that has as much is closed. Beside it the database works on another one.
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 /// How long a batch that has records waits for more at once, while the database is busy.
 const MORE_WAIT: Duration = Duration::from_millis(2);
 

@@ -14,7 +14,7 @@ use super::output::{BACKGROUND, Deliveries, TransactionOutput, serve};
 use super::{CALL_TIMEOUT, Positions, Trouble, next_offsets, notes};
 use crate::backoff::Seldom;
 use crate::calls::bounded_in_transaction;
-use crate::error::{Exit, classify, is_fenced};
+use crate::error::{Exit, classify, is_fenced, is_out_of_step};
 use crate::group::{Gone, offset_list};
 use crate::metrics::Outcomes;
 use crate::native::Headers;
@@ -262,6 +262,7 @@ impl Transaction<'_> {
         }
         match classify(error) {
             Exit::Retry | Exit::Abort => Trouble::Abort { reason: "kafka", why },
+            Exit::Fatal if is_out_of_step(error) => Trouble::Renew { why },
             Exit::Fatal => Trouble::Fatal(Fault::fatal(doing, error)),
         }
     }

@@ -419,7 +419,7 @@ impl Loop<'_> {
             }
             Trouble::Renew { why } => {
                 self.metrics.aborts.with_label_values(&["expired"]).inc();
-                tracing::warn!(why, "the broker gave up the transaction; the producer is made anew");
+                tracing::warn!(why, "the producer is of no more use and made anew");
                 self.renew(backoff)?;
             }
         }
