@@ -259,6 +259,9 @@ async fn still_not_ready(bus: &Bus) -> anyhow::Result<Vec<(String, String)>> {
     }
 }
 
+/// How long something may be missing of which a later one was delivered.
+const SKIPPED_FOR: Duration = Duration::from_secs(20);
+
 /// Until nothing is missing any more. How long after the last fault the last delivery was made, or None where the limit came
 /// first.
 async fn drain(
@@ -271,16 +274,17 @@ async fn drain(
         let Some(ended) = ended else { break };
         ended.context("a publisher")??;
     }
-    let mut complete: Option<Instant> = None;
+    let (mut complete, mut skipped): (Option<Instant>, Option<Instant>) = (None, None);
     while Instant::now() < deadline {
         let looked = Instant::now();
         let found = checker::count(&ledger.look(checker::check));
         let took = looked.elapsed();
-        if found[&Kind::Skipped] > 0 {
-            // Waiting does not bring it.
+        // Waiting does not bring it; a short wait shows whether it was only on its way.
+        skipped = if found[&Kind::Skipped] > 0 { skipped.or(Some(looked)) } else { None };
+        if skipped.is_some_and(|since| since.elapsed() > SKIPPED_FOR) {
             return Ok(None);
         }
-        let is_complete = publishers.is_empty() && found[&Kind::Lost] == 0;
+        let is_complete = publishers.is_empty() && found[&Kind::Lost] == 0 && skipped.is_none();
         complete = if is_complete { complete.or(Some(Instant::now())) } else { None };
         if complete.is_some_and(|since| since.elapsed() >= CALM) {
             let last = ledger.look(History::last_delivery).unwrap_or(healed);
