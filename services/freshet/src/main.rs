@@ -14,6 +14,7 @@ use cli::{Cli, Command};
 use exit::Exit;
 
 fn main() -> std::process::ExitCode {
+    freshet_runtime::allocator::share_arenas();
     let cli = Cli::parse();
     // These have brokers and services to stop before they end.
     if !matches!(cli.command, Command::Up(_) | Command::Run(_) | Command::Bench(_)) {

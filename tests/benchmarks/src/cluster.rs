@@ -29,6 +29,9 @@ pub const LIMIT_TOPICS: &[&str] = &[
     "limit.depth.view",
 ];
 
+/// Of values in one batch of the loading, which must have room in the client.
+const BATCH_BYTES: usize = 8 << 20;
+
 #[derive(Debug)]
 pub struct Cluster {
     pub connection: Connection,
@@ -91,9 +94,10 @@ impl Cluster {
     /// The generator's next records to a dataset's publish topic.
     pub fn load_from(&self, topic: &str, mut generator: Generator, records: u64) -> anyhow::Result<()> {
         let publisher = Publisher::new(&self.connection, "bench", 100_000)?;
+        let most = (BATCH_BYTES / generator.value_bytes()).clamp(1, 10_000);
         let mut left = records;
         while left > 0 {
-            let size = left.min(10_000);
+            let size = left.min(most as u64);
             let batch: Vec<Record> = (0..size).map(|_| event(topic, &mut generator, None).0).collect();
             for result in self.runtime.block_on(publisher.publish_all(&batch)) {
                 result?;

@@ -6,7 +6,7 @@ use crate::catalogue::{self, Files};
 use crate::cluster::Cluster;
 use crate::delivery::{self, Webhooks, validate};
 use crate::hops::{Turns, measured};
-use crate::licence::Generator;
+use crate::licence::{Generator, PLAIN_BYTES};
 use crate::measure::Stretch;
 use crate::svg::{Curve, Point};
 
@@ -82,7 +82,7 @@ impl Run {
 
     fn sizes(&self) -> anyhow::Result<Curve> {
         let points = SIZES.iter().map(|padding| {
-            let bytes = format!("{:.1} kB", (padding + 320) as f64 / 1_000.0);
+            let bytes = format!("{:.1} kB", (padding + PLAIN_BYTES) as f64 / 1_000.0);
             Ok(point(&bytes, self.validator("licence", *padding)?))
         });
         curve(("validator: size of the value", "bytes of the value", "events"), points)

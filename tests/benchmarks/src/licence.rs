@@ -35,6 +35,8 @@ pub struct Generator {
     padding: String,
 }
 
+/// Of a value without padding.
+pub const PLAIN_BYTES: usize = 320;
 const STATUSES: [(u32, u8); 6] = [(0, 5), (1, 60), (2, 20), (3, 5), (4, 5), (5, 5)];
 const USCC_ALPHABET: &[u8] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
 
@@ -51,6 +53,11 @@ impl Generator {
     /// The same with so many bytes of conditions in each.
     pub fn padded(self, bytes: usize) -> Self {
         Self { padding: "No operation between 01:00 and 05:00. ".chars().cycle().take(bytes).collect(), ..self }
+    }
+
+    /// About how large a value is.
+    pub fn value_bytes(&self) -> usize {
+        PLAIN_BYTES + self.padding.len()
     }
 
     /// The next record. Each hundredth is bad, so that a count needs no chance.

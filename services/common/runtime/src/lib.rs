@@ -5,6 +5,7 @@
 //! for whatever it waits for, and it ends when `stop` is cancelled.
 
 pub mod admin;
+pub mod allocator;
 pub mod config;
 pub mod credentials;
 pub mod http;

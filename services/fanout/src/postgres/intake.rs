@@ -17,6 +17,7 @@ const MORE_WAIT: Duration = Duration::from_millis(2);
 /// A batch, which may be empty.
 #[derive(Debug, Default)]
 pub struct Taken {
+    /// Without their values.
     pub records: Vec<OwnedRecord>,
     pub rounds: Rounds,
     /// How many records of the view are behind the batch, where that was asked.
@@ -59,6 +60,8 @@ impl Intake {
         }
         let behind = if measure { Some(behind(&self.reader)?) } else { None };
         let rounds = self.rows.rounds(&records)?;
+        // Receipts need their keys and headers; the rows hold the rest.
+        records.iter_mut().for_each(|record| record.value = None);
         Ok(Taken { records, rounds, behind })
     }
 }

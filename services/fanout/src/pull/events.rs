@@ -11,7 +11,7 @@ use freshet_core::{ReceiptOutcome, topics};
 use freshet_kafka::OwnedRecord;
 use http::{HeaderMap, header};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
@@ -19,7 +19,7 @@ use super::cursor::{Cursor, CursorError, TopicMark};
 use super::problem::Problem;
 use super::readers::Wanted;
 use super::{Api, GrantId, stream};
-use crate::event::published_at;
+use crate::event::{self, published_at};
 
 /// One look at the view. Between two, the grant is checked again.
 const SLICE: Duration = Duration::from_millis(500);
@@ -47,7 +47,7 @@ pub(super) struct Parameters {
 pub(super) struct Events {
     /// CloudEvents 1.0 in JSON, in order for each `partitionkey`.
     #[schema(value_type = Vec<Object>)]
-    events: Vec<Map<String, Value>>,
+    events: Vec<Box<RawValue>>,
     /// Give it with the next request. It is good for as long as the dataset keeps removals
     /// (`retention.tombstone_hours`), and as the view's topic is the same; after that the answer is 410.
     cursor: String,
@@ -257,8 +257,12 @@ impl Api {
         &self,
         grant: &Grant,
         records: &[OwnedRecord],
-    ) -> Result<Vec<Map<String, Value>>, Problem> {
-        let events: Result<Vec<_>, _> = records.iter().map(|record| self.shared.schemas.cloudevent(record)).collect();
+    ) -> Result<Vec<Box<RawValue>>, Problem> {
+        let text = |record| {
+            let text = self.shared.schemas.cloudevent_json(record)?;
+            serde_json::from_slice(&text).map_err(|error| event::malformed(record, error.to_string()))
+        };
+        let events: Result<Vec<_>, _> = records.iter().map(text).collect();
         let events = events.map_err(|error| {
             tracing::error!(grant = grant.id, %error, "a view record cannot be shown");
             self.shared.metrics.error(&grant.id, "event");

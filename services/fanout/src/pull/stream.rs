@@ -54,8 +54,7 @@ impl Streaming {
         let events = self.api.release(&self.reading.grant, &records).await?;
         for (record, event) in records.iter().zip(events) {
             cursor.next.insert(record.partition, record.offset + 1);
-            let data = serde_json::to_string(&event).unwrap_or_default();
-            self.ready.push_back(Event::default().id(cursor.encode()).data(data));
+            self.ready.push_back(Event::default().id(cursor.encode()).data(event.get()));
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ const RECEIPT_GRACE: Duration = Duration::from_secs(5);
 /// their key's turn. So many because two receipts are waited for, and a receipt takes longer than an answer.
 const WINDOW_RECORDS: usize = 1024;
 /// There are as many windows as subscribers.
-const WINDOW_BYTES: usize = 2 << 20;
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// Delivers until the subscription stops or parks.
 pub(crate) async fn run(
