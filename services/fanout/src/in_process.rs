@@ -18,7 +18,7 @@ use crate::secrets::SecretFile;
 use crate::subscription::{Subscription, Subscriptions};
 use crate::webhook::address::AddressPolicy;
 use crate::webhook::{Tried, Trust, Webhook, WebhookParts};
-use crate::{Config, Shared, event, metrics, pull};
+use crate::{Config, Shared, event, metrics, postgres, pull};
 
 /// Nothing is disclosed without a broker, so nothing is receipted.
 struct NoAudit;
@@ -44,6 +44,7 @@ pub fn pull_router(
         subscriptions: Subscriptions::default(),
         policy: Arc::new(AddressPolicy::default()),
         trust: Trust::default(),
+        room: postgres::Room::default(),
         schemas: Arc::new(event::Schemas::new(|_| None)),
         connection: Connection::to("127.0.0.1:1"),
         stop: CancellationToken::new(),

@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     subscriptions: subscription::Subscriptions,
     policy: Arc<webhook::address::AddressPolicy>,
     trust: webhook::Trust,
+    room: postgres::Room,
     stop: CancellationToken,
 }
 
@@ -85,6 +86,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
         subscriptions: subscription::Subscriptions::default(),
         policy: Arc::new(policy),
         trust: webhook::Trust::default(),
+        room: postgres::Room::default(),
         schemas: Arc::new(schemas),
         catalog: handle.clone(),
         metrics,

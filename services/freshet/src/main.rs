@@ -14,7 +14,7 @@ use cli::{Cli, Command};
 use exit::Exit;
 
 fn main() -> std::process::ExitCode {
-    freshet_runtime::allocator::share_arenas();
+    freshet_runtime::allocator::give_memory_back();
     let cli = Cli::parse();
     // These have brokers and services to stop before they end.
     if !matches!(cli.command, Command::Up(_) | Command::Run(_) | Command::Bench(_)) {

@@ -23,10 +23,19 @@ pub fn fill(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
 
 /// Has the router work off so many records at least.
 pub fn route(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
+    route_until(cluster, ("freshet_router_records_total", records))
+}
+
+/// Has the router write so many records at least to the views of whatever dataset.
+pub fn fill_views(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
+    route_until(cluster, ("freshet_router_view_records_total", records))
+}
+
+fn route_until(cluster: &Cluster, (counter, count): (&str, u64)) -> anyhow::Result<()> {
     let router = cluster.start_service(|connection, context| {
         freshet_router::run(freshet_router::Config::default(), connection, context)
     });
-    let worked_off = watch(&|| router.count("freshet_router_records_total"), 1, records);
+    let worked_off = watch(&|| router.count(counter), 1, count);
     router.stop(&cluster.runtime)?;
     worked_off.map(drop)
 }

@@ -39,7 +39,7 @@ impl Default for Options {
             large_events: 60,
             bombs: 60,
             partitions: 1_000,
-            wide_events: 20_000,
+            wide_events: 5_000,
         }
     }
 }

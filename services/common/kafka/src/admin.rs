@@ -2,6 +2,7 @@
 //! `spawn_blocking`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use freshet_catalog_model::topic::TopicSpec;
@@ -13,6 +14,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::calls::bounded;
 use crate::client::{Loner, Plain};
 use crate::error::{Exit, classify};
 use crate::reason::explain;
@@ -262,10 +264,29 @@ pub fn delete_group(connection: &Connection, group: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Offsets and watermarks of many partitions over one client.
+/// Offsets and watermarks of many partitions, over one client for all clones of a connection: a process with a hundred
+/// readers does not need a second hundred of clients for it.
 pub struct Offsets {
-    client: Loner,
+    client: Arc<Loner>,
 }
+
+/// The client behind [`Offsets`], as long as anybody uses it. It is no part of what a connection is.
+#[derive(Clone, Default)]
+pub struct OffsetsClient(Arc<Mutex<Weak<Loner>>>);
+
+impl std::fmt::Debug for OffsetsClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OffsetsClient").finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for OffsetsClient {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for OffsetsClient {}
 
 impl std::fmt::Debug for Offsets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -275,13 +296,19 @@ impl std::fmt::Debug for Offsets {
 
 impl Offsets {
     pub fn new(connection: &Connection) -> Result<Self, Error> {
+        let mut shared = connection.offsets.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = shared.upgrade() {
+            return Ok(Self { client });
+        }
         let config = settings::consumer(connection, "offsets", settings::Consumer::Watermarks)?;
-        Ok(Self { client: Loner::create(&config).map_err(Error::kafka("create a client"))? })
+        let client = Arc::new(Loner::create(&config).map_err(Error::kafka("create a client"))?);
+        *shared = Arc::downgrade(&client);
+        Ok(Self { client })
     }
 
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, Error> {
-        let (earliest, end) =
-            self.client.fetch_watermarks(topic, partition, TIMEOUT).map_err(Error::kafka("read the watermarks"))?;
+        let asked = || self.client.fetch_watermarks(topic, partition, TIMEOUT);
+        let (earliest, end) = bounded("read the watermarks", asked).map_err(Error::kafka("read the watermarks"))?;
         Ok(Watermarks { earliest, end })
     }
 
@@ -336,7 +363,8 @@ impl Offsets {
                 .add_partition_offset(topic, partition, Offset::Offset(timestamp_ms))
                 .map_err(Error::kafka("offsets for a time"))?;
         }
-        let found = self.client.offsets_for_times(times, TIMEOUT).map_err(Error::kafka("offsets for a time"))?;
+        let asked = || self.client.offsets_for_times(times, TIMEOUT);
+        let found = bounded("offsets for a time", asked).map_err(Error::kafka("offsets for a time"))?;
         let mut offsets = BTreeMap::new();
         for element in found.elements() {
             element.error().map_err(Error::kafka("offsets for a time"))?;
@@ -351,19 +379,22 @@ impl Offsets {
 
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
     pub fn topic_id(&self, topic: &str, timeout: Duration) -> Result<Option<TopicId>, Error> {
-        topic_id(&self.client, topic, timeout).map_err(Error::kafka("read a topic's id"))
+        let asked = || topic_id(&self.client, topic, timeout);
+        bounded("read a topic's id", asked).map_err(Error::kafka("read a topic's id"))
     }
 
     /// The same for several topics in one request; without those that do not exist.
     pub fn topic_ids(&self, topics: &[&str], timeout: Duration) -> Result<BTreeMap<String, TopicId>, Error> {
-        topic_ids(&self.client, topics, timeout).map_err(Error::kafka("read the topics' ids"))
+        let asked = || topic_ids(&self.client, topics, timeout);
+        bounded("read the topics' ids", asked).map_err(Error::kafka("read the topics' ids"))
     }
 
     /// The number of partitions, or `None` where the topic does not exist. Kafka tells who may not look at it nothing
     /// about it, not even whether it is there: that is an error, not a topic that may still come.
     pub fn partition_count(&self, topic: &str) -> Result<Option<i32>, Error> {
+        let asked = || self.client.fetch_metadata(Some(topic), TIMEOUT);
         let metadata =
-            self.client.fetch_metadata(Some(topic), TIMEOUT).map_err(Error::kafka("read a topic's partitions"))?;
+            bounded("read a topic's partitions", asked).map_err(Error::kafka("read a topic's partitions"))?;
         let Some(found) = metadata.topics().iter().find(|known| known.name() == topic) else { return Ok(None) };
         match found.error().map(RDKafkaErrorCode::from) {
             None => Ok(Some(found.partitions().len() as i32).filter(|count| *count > 0)),

@@ -167,19 +167,22 @@ impl Consumer<'_> {
     fn buffers(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::WindowGroup { .. } | Self::Batches => &[
-                ("queued.max.messages.kbytes", "1024"),
+                ("queued.max.messages.kbytes", "512"),
                 ("queued.min.messages", "1000"),
-                ("fetch.max.bytes", "1048576"),
+                ("fetch.max.bytes", ANSWER_BYTES),
+                ("message.max.bytes", ANSWER_BYTES),
                 ("fetch.message.max.bytes", "131072"),
             ],
             // What departments send, who may compress a record of 10 MiB to 40 KiB: a dozen of them in one answer.
-            // `message.max.bytes` is what `fetch.max.bytes` is raised to.
-            Self::Group { .. } => &[("fetch.max.bytes", "524288"), ("message.max.bytes", "524288")],
+            Self::Group { .. } => &[("fetch.max.bytes", ANSWER_BYTES), ("message.max.bytes", ANSWER_BYTES)],
             Self::Reader | Self::Watermarks | Self::Unstable { .. } => &[],
         }
     }
 }
 
+/// Of one answer of a broker, as it comes; a single batch is taken whatever its size. Also for `message.max.bytes`, below which
+/// `fetch.max.bytes` may not be.
+const ANSWER_BYTES: &str = "524288";
 /// For clients of which there are many.
 const PATIENT_FETCH_WAIT_MS: &str = "100";
 
@@ -339,6 +342,24 @@ mod tests {
             ("auto.offset.reset", "error"),
         ] {
             assert_eq!(consumer.get(key), Some(value), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_client_takes_the_settings_of_every_kind() {
+        use rdkafka::consumer::{BaseConsumer, DefaultConsumerContext};
+        let connection = Connection::to("127.0.0.1:1");
+        for kind in [
+            Consumer::Group { group: "g" },
+            Consumer::WindowGroup { group: "g" },
+            Consumer::Reader,
+            Consumer::Batches,
+            Consumer::Watermarks,
+            Consumer::Unstable { group: "g" },
+        ] {
+            let config = consumer(&connection, "test", kind).unwrap();
+            let made: Result<BaseConsumer, _> = config.create_with_context(DefaultConsumerContext);
+            assert!(made.is_ok(), "{kind:?}: {:?}", made.err());
         }
     }
 

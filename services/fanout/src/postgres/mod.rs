@@ -23,6 +23,7 @@ use crate::event::{self, EventError};
 use crate::receipts::Unwritten;
 use crate::secrets::SecretFile;
 use crate::subscription::{State, Subscription};
+pub(crate) use intake::Room;
 use intake::{Intake, Taken};
 use rows::RowMaker;
 use sink::{Layout, Locked, Sink, Timeouts};
@@ -205,7 +206,7 @@ impl Delivery<'_> {
         let reader = self.assign(reader, &sink).await?;
         let rows = RowMaker::new(self.layout.columns().to_vec(), Arc::clone(&shared.schemas));
         let wait = Duration::from_millis(config.batch_wait_ms);
-        let mut intake = Intake::new(reader, rows, config.batch_records, wait);
+        let mut intake = Intake::new(reader, rows, (config.batch_records, wait), shared.room.clone());
         let mut measured = Instant::now();
         let mut taken = Taken::default();
         let mut open = Moments::new();

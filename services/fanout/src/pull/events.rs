@@ -224,11 +224,11 @@ impl Api {
     async fn page(&self, mut reading: Reading) -> Result<Events, Problem> {
         let begun = Instant::now();
         loop {
-            let Look { records, at_end } = self.next(&mut reading, SLICE).await?;
+            let Look { mut records, at_end } = self.next(&mut reading, SLICE).await?;
             // Who does not want to wait waits all the same until the broker has said that there is nothing.
             let patience = if at_end { reading.wait } else { reading.wait.max(PATIENCE) };
             if !records.is_empty() || begun.elapsed() >= patience || self.shared.stop.is_cancelled() {
-                let events = self.release(&reading.grant, &records).await?;
+                let events = self.release(&reading.grant, &mut records).await?;
                 let cursor = reading.begin.cursor(&reading.grant.view).encode();
                 return Ok(Events { events, cursor, more: !at_end });
             }
@@ -253,16 +253,19 @@ impl Api {
     }
 
     /// The records as they may leave: decoded, and receipted before they do (P8).
+    /// They lose their values, which stand in the texts.
     pub(super) async fn release(
         &self,
         grant: &Grant,
-        records: &[OwnedRecord],
+        records: &mut [OwnedRecord],
     ) -> Result<Vec<Box<RawValue>>, Problem> {
-        let text = |record| {
+        let text = |record: &mut OwnedRecord| {
             let text = self.shared.schemas.cloudevent_json(record)?;
-            serde_json::from_slice(&text).map_err(|error| event::malformed(record, error.to_string()))
+            let text = serde_json::from_slice(&text).map_err(|error| event::malformed(record, error.to_string()));
+            record.value = None;
+            text
         };
-        let events: Result<Vec<_>, _> = records.iter().map(text).collect();
+        let events: Result<Vec<_>, _> = records.iter_mut().map(text).collect();
         let events = events.map_err(|error| {
             tracing::error!(grant = grant.id, %error, "a view record cannot be shown");
             self.shared.metrics.error(&grant.id, "event");
@@ -274,7 +277,7 @@ impl Api {
             return Err(Problem::unavailable("the audit trail cannot be written, so nothing is handed out"));
         }
         let counted = self.shared.metrics.of(&grant.id, freshet_core::Way::Pull);
-        for record in records {
+        for record in records.iter() {
             counted.delivered(published_at(record));
         }
         Ok(events)

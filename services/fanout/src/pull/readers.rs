@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::cursor::TopicMark;
 
+/// A page that has as much is closed. It is there twice, as records and as text, for every puller who asks.
+const PAGE_BYTES: usize = 512 << 10;
 /// A reader that nobody came back to is closed after this long.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// For so long nobody asks again which topic a name stands for. Nobody loses a cluster and fills another in less.
@@ -129,7 +131,7 @@ impl Readers {
             one.reader.assign(&wanted.topic, &wanted.from)?;
             one.topic = wanted.topic;
         }
-        let records = one.reader.next_batch(wanted.max, wanted.wait)?;
+        let records = one.reader.next_batch_within((wanted.max, PAGE_BYTES), wanted.wait)?;
         let (after, at_end) = (one.reader.positions().clone(), one.reader.is_at_end());
         self.put(one);
         Ok(Page { records, after, at_end })

@@ -50,8 +50,8 @@ impl Streaming {
 
     async fn fill(&mut self) -> Result<(), Problem> {
         let mut cursor = self.reading.begin.cursor(&self.reading.grant.view);
-        let records = self.api.next(&mut self.reading, SLICE).await?.records;
-        let events = self.api.release(&self.reading.grant, &records).await?;
+        let mut records = self.api.next(&mut self.reading, SLICE).await?.records;
+        let events = self.api.release(&self.reading.grant, &mut records).await?;
         for (record, event) in records.iter().zip(events) {
             cursor.next.insert(record.partition, record.offset + 1);
             self.ready.push_back(Event::default().id(cursor.encode()).data(event.get()));

@@ -60,6 +60,7 @@ fn app_with(config: Config) -> (axum::Router, Arc<Shared>) {
         subscriptions: Subscriptions::default(),
         policy: Arc::new(webhook::address::AddressPolicy::default()),
         trust: webhook::Trust::default(),
+        room: crate::postgres::Room::default(),
         stop: CancellationToken::new(),
     });
     let file = tempfile::NamedTempFile::new().expect("a file");
