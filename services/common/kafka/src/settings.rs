@@ -168,7 +168,7 @@ impl Consumer<'_> {
         match self {
             Self::WindowGroup { .. } | Self::Batches => &[
                 ("queued.max.messages.kbytes", "512"),
-                ("queued.min.messages", "1000"),
+                ("queued.min.messages", "300"),
                 ("fetch.max.bytes", ANSWER_BYTES),
                 ("message.max.bytes", ANSWER_BYTES),
                 ("fetch.message.max.bytes", "131072"),

@@ -17,7 +17,7 @@ const BATCH_BYTES: usize = 512 << 10;
 /// much.
 const LARGE_BATCH_BYTES: usize = 2 << 20;
 /// Of all tables of the service.
-const LARGE_BATCHES: usize = 4;
+const LARGE_BATCHES: usize = 2;
 
 /// Who may make a large batch.
 #[derive(Debug, Clone)]

@@ -37,7 +37,7 @@ const RECEIPT_GRACE: Duration = Duration::from_secs(5);
 
 /// Records in the window of one subscriber, beside those that are being posted: they wait for a receipt, a free place, or
 /// their key's turn. So many because two receipts are waited for, and a receipt takes longer than an answer.
-const WINDOW_RECORDS: usize = 1024;
+const WINDOW_RECORDS: usize = 512;
 /// There are as many windows as subscribers.
 const WINDOW_BYTES: usize = 1 << 20;
 
