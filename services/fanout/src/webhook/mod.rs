@@ -37,7 +37,7 @@ const RECEIPT_GRACE: Duration = Duration::from_secs(5);
 
 /// Records in the window of one subscriber, beside those that are being posted: they wait for a receipt, a free place, or
 /// their key's turn. So many because two receipts are waited for, and a receipt takes longer than an answer.
-const WINDOW_RECORDS: usize = 512;
+const WINDOW_RECORDS: usize = 1024;
 /// There are as many windows as subscribers.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -269,6 +269,28 @@ impl Webhook {
         self.parked.get().cloned().unwrap_or_else(|| "stopped".to_owned())
     }
 
+    /// One attempt, when a place is free and nobody asked to wait; `None` where the delivery is stopped before. The body is made
+    /// then and not sooner: a thousand records wait for their turn, and would be held twice.
+    async fn in_turn(&self, record: &OwnedRecord, id: &str, exposed: &AtomicBool) -> Option<Tried> {
+        let halted = &self.halted;
+        let _place = halted.run_until_cancelled(self.places.acquire()).await?.ok()?;
+        // A process that stops finishes the attempt under way, but begins no other.
+        halted.run_until_cancelled(self.wait_for_turn()).await?;
+        if halted.is_cancelled() {
+            return None;
+        }
+        let body = match self.body(record) {
+            Ok(body) => body,
+            Err(tried) => return Some(tried),
+        };
+        let before = exposed.swap(true, Ordering::Relaxed);
+        let tried = self.attempt(id, &body).await;
+        if !before && !tried.reached_the_subscriber() {
+            exposed.store(false, Ordering::Relaxed);
+        }
+        Some(tried)
+    }
+
     /// `exposed` is set while, and after, an attempt may have shown the event to the subscriber.
     async fn deliver_with_retries(&self, record: &OwnedRecord, exposed: &AtomicBool) -> Attempt {
         let (grant, halted) = (self.grant.id.as_str(), &self.halted);
@@ -276,31 +298,8 @@ impl Webhook {
         let id = event::delivery_id(&self.grant.view, record);
         let give_up_after = Duration::from_millis(self.parts.config.give_up_after_ms);
         let mut failing_since: Option<Instant> = None;
-        let mut body = None;
         for attempt in 0_u32.. {
-            let made = match &body {
-                Some(body) => Ok(Bytes::clone(body)),
-                None => self.body(record),
-            };
-            let tried = match made {
-                Ok(made) => {
-                    let made = body.insert(made);
-                    let Some(Ok(_place)) = halted.run_until_cancelled(self.places.acquire()).await else {
-                        return stopped();
-                    };
-                    // A process that stops finishes the attempt under way, but begins no other.
-                    if halted.run_until_cancelled(self.wait_for_turn()).await.is_none() || halted.is_cancelled() {
-                        return stopped();
-                    }
-                    let before = exposed.swap(true, Ordering::Relaxed);
-                    let tried = self.attempt(&id, made).await;
-                    if !before && !tried.reached_the_subscriber() {
-                        exposed.store(false, Ordering::Relaxed);
-                    }
-                    tried
-                }
-                Err(tried) => tried,
-            };
+            let Some(tried) = self.in_turn(record, &id, exposed).await else { return stopped() };
             let (reason, not_before) = match tried {
                 Tried::Delivered => break,
                 Tried::Park { kind, reason } => {
