@@ -13,15 +13,15 @@ use freshet_testkit::limit::{CopyTo, PassThrough};
 use crate::LatencyRow;
 use crate::cluster::{Cluster, INPUT, event};
 use crate::licence::Generator;
-use crate::measure::quantile;
+use crate::measure::{quantile, watch};
 
 /// From the first event that arrives: what stood in the topics before is worked off, and the clients are warm.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Longer than any backlog of the rows before takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One rate, the limit first. `rate` in events a second.
-pub fn run(cluster: &Cluster, rate: u32, seconds: u32) -> anyhow::Result<Vec<LatencyRow>> {
+/// One rate, the limit first. `rate` in events a second; `turn` is another one each time, from 1 on.
+pub fn run(cluster: &Cluster, turn: u64, rate: u32, seconds: u32) -> anyhow::Result<Vec<LatencyRow>> {
     let over = AtomicBool::new(false);
     let limit = std::thread::scope(|scope| {
         let hop = |input: &'static str, output: &'static str| {
@@ -44,7 +44,7 @@ pub fn run(cluster: &Cluster, rate: u32, seconds: u32) -> anyhow::Result<Vec<Lat
             })
         };
         let hops = [hop("limit.input", "limit.hop1"), hop("limit.hop1", "limit.hop2")];
-        let paced = Paced { cluster, input: "limit.input", output: "limit.hop2", rate, seconds };
+        let paced = Paced { cluster, input: "limit.input", output: "limit.hop2", turn, rate, seconds };
         let result = paced.run("limit: pass-through, two hops");
         over.store(true, Ordering::Relaxed);
         for hop in hops {
@@ -60,16 +60,34 @@ pub fn run(cluster: &Cluster, rate: u32, seconds: u32) -> anyhow::Result<Vec<Lat
         freshet_router::run(freshet_router::Config::default(), connection, context)
     });
     let view = format!("view.{}", cluster.view_of("counter")?);
-    let own = Paced { cluster, input: INPUT, output: &view, rate, seconds }.run("validator and router")?;
+    let own = Paced { cluster, input: INPUT, output: &view, turn, rate, seconds }.run("validator and router")?;
     validator.stop(&cluster.runtime)?;
     router.stop(&cluster.runtime)?;
     Ok(vec![limit, own])
+}
+
+/// Validator and router at once on a backlog of so many events, until the router has worked off three quarters of what came
+/// behind the first quarter. Events a second: what the two sustain, with a publisher and a subscriber away.
+pub fn both_at_once(cluster: &Cluster, records: u64) -> anyhow::Result<f64> {
+    let generator = new_entities(cluster, 0)?;
+    cluster.load_from(INPUT, generator, records)?;
+    let validator = cluster.start_service(|connection, context| {
+        freshet_validator::run(freshet_validator::Config::default(), connection, context)
+    });
+    let router = cluster.start_service(|connection, context| {
+        freshet_router::run(freshet_router::Config::default(), connection, context)
+    });
+    let routed = watch(&|| router.count("freshet_router_records_total"), records / 4, records / 4 * 3)?;
+    validator.stop(&cluster.runtime)?;
+    router.stop(&cluster.runtime)?;
+    Ok(routed.events_per_second())
 }
 
 struct Paced<'a> {
     cluster: &'a Cluster,
     input: &'a str,
     output: &'a str,
+    turn: u64,
     rate: u32,
     seconds: u32,
 }
@@ -107,8 +125,7 @@ impl Paced<'_> {
     /// Returns the time from which on events are measured, microseconds since the epoch.
     fn publish(&self, arrived: &AtomicBool) -> anyhow::Result<u64> {
         let publisher = Publisher::new(&self.cluster.connection, "bench-latency", 100_000)?;
-        // New entities, so that nothing here is older than what was loaded, and newer than those of an earlier rate.
-        let mut generator = Generator::from(self.cluster.schema_id, now_us()? / 1_000);
+        let mut generator = new_entities(self.cluster, self.turn)?;
         let started = Instant::now();
         let (mut acknowledgements, mut warm_up, mut measured_from) = (Vec::new(), None, None);
         let mut number = 0_u64;
@@ -163,6 +180,11 @@ impl Paced<'_> {
             }
         }
     }
+}
+
+/// Newer than what was loaded, and than those of the turns before, of which each has fewer than ten millions.
+fn new_entities(cluster: &Cluster, turn: u64) -> anyhow::Result<Generator> {
+    Ok(Generator::from(cluster.schema_id, now_us()? / 1_000 + turn * 10_000_000))
 }
 
 fn now_us() -> anyhow::Result<u64> {

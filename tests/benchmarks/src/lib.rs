@@ -203,9 +203,16 @@ fn on_one_cluster(
         report.rows.extend(gateway::gateway(&cluster, sizes.gateway, sizes.turns.rounds)?);
     }
     if wanted(&["latency"]) {
-        for rate in [1_000, 10_000] {
+        let mut rates = vec![1_000, 10_000];
+        if !options.quick {
+            eprintln!("validator and router at once");
+            let sustained = latency::both_at_once(&cluster, sizes.turns.records / 2)?;
+            report.figures.push(Figure::new("validator and router at once, from a backlog", sustained, "events/s"));
+            rates.push((sustained / 2_000.0) as u32 * 1_000);
+        }
+        for (turn, rate) in (1..).zip(rates) {
             eprintln!("latency at {rate} events/s");
-            report.latency.extend(latency::run(&cluster, rate, sizes.latency_seconds)?);
+            report.latency.extend(latency::run(&cluster, turn, rate, sizes.latency_seconds)?);
         }
     }
     if let Some(directory) = &options.kafka_streams {

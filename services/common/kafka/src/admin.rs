@@ -458,4 +458,14 @@ mod tests {
         assert_eq!(sizes, [vec![6], vec![1_000], vec![400, 600], vec![1], vec![5_000], vec![1]]);
         assert!(pieces(&[]).is_empty());
     }
+    #[test]
+    fn clones_of_a_connection_have_one_client_for_offsets_while_anybody_uses_it() {
+        let connection = Connection::to("127.0.0.1:1");
+        let one = Offsets::new(&connection).unwrap();
+        let of_a_clone = Offsets::new(&connection.clone()).unwrap();
+        let of_another = Offsets::new(&Connection::to("127.0.0.1:1")).unwrap();
+        assert!(Arc::ptr_eq(&one.client, &of_a_clone.client) && !Arc::ptr_eq(&one.client, &of_another.client));
+        drop((one, of_a_clone));
+        assert!(connection.offsets.0.lock().unwrap().upgrade().is_none());
+    }
 }
