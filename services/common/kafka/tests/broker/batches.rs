@@ -1,11 +1,12 @@
 //! Batches with offsets that the reader keeps.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use freshet_kafka::OwnedRecord;
 use freshet_kafka::batches::{BATCH_BYTES, BatchReader};
-use rdkafka::producer::{BaseRecord, Producer as _};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::*;
 
@@ -90,4 +91,78 @@ fn a_batch_is_closed_by_its_bytes_too() {
         offsets.extend(batch.iter().map(|record| record.offset));
     }
     assert_eq!(offsets, (0..20).collect::<Vec<_>>());
+}
+
+/// A puller goes on from its cursor with whatever reader is free, and asks again with an old one where the answer was lost; in
+/// the view lie transactions of two routers, some of which were aborted.
+#[test]
+fn readers_in_turn_miss_nothing_and_repeat_nothing_between_aborted_transactions() {
+    let topic = topic("torn", &[]);
+    let mut random = fastrand::Rng::with_seed(8_564_787);
+    let producers: Vec<BaseProducer> = (0..2).map(|number| transactional(&format!("{topic}.{number}"))).collect();
+    let mut readers: Vec<(BatchReader, bool)> =
+        (0..3).map(|_| (BatchReader::new(&connection(), "test").unwrap(), false)).collect();
+    let mut cursor: BTreeMap<i32, i64> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
+    let (mut committed, mut found) = (BTreeSet::new(), Vec::new());
+    let mut read = |cursor: &mut BTreeMap<i32, i64>, found: &mut Vec<u32>, random: &mut fastrand::Rng| {
+        let (reader, is_assigned) = &mut readers[random.usize(0..3)];
+        if !*is_assigned || reader.positions() != cursor {
+            reader.assign(&topic, cursor).unwrap();
+            *is_assigned = true;
+        }
+        let batch = reader.next_batch(random.usize(1..8), Duration::from_millis(random.u64(1..60))).unwrap();
+        if random.u8(0..4) > 0 {
+            reader.positions().clone_into(cursor);
+            let number =
+                |record: OwnedRecord| String::from_utf8(record.value.unwrap()).unwrap().parse::<u32>().unwrap();
+            found.extend(batch.into_iter().map(number));
+        }
+    };
+    let mut next = 0;
+    for _ in 0..60 {
+        producers.iter().for_each(|producer| producer.begin_transaction().unwrap());
+        let mut written = [Vec::new(), Vec::new()];
+        for _ in 0..random.usize(1..30) {
+            let whose = random.usize(0..2);
+            let value = next.to_string();
+            let partition = random.i32(0..PARTITIONS);
+            let record: BaseRecord<'_, (), String> = BaseRecord::to(&topic).partition(partition).payload(&value);
+            producers[whose].send(record).map_err(|(error, _)| error).unwrap();
+            // Batches of their own, in between each other.
+            if random.u8(0..4) == 0 {
+                producers[whose].flush(Duration::from_secs(20)).unwrap();
+            }
+            written[whose].push(next);
+            next += 1;
+        }
+        read(&mut cursor, &mut found, &mut random);
+        for (producer, written) in producers.iter().zip(written) {
+            producer.flush(Duration::from_secs(20)).unwrap();
+            match random.u8(0..5) {
+                0 | 1 => producer.abort_transaction(Duration::from_secs(20)).unwrap(),
+                _ => {
+                    producer.commit_transaction(Duration::from_secs(20)).unwrap();
+                    committed.extend(written);
+                }
+            }
+            read(&mut cursor, &mut found, &mut random);
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while found.len() < committed.len() && Instant::now() < deadline {
+        read(&mut cursor, &mut found, &mut random);
+    }
+    let once: BTreeSet<u32> = found.iter().copied().collect();
+    assert_eq!((once.len(), &once), (found.len(), &committed));
+}
+
+fn transactional(id: &str) -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", connection().bootstrap_servers)
+        .set("transactional.id", id)
+        .set("linger.ms", "0")
+        .create()
+        .unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer
 }
