@@ -2,7 +2,6 @@
 //! `spawn_blocking`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use freshet_catalog_model::topic::TopicSpec;
@@ -264,29 +263,10 @@ pub fn delete_group(connection: &Connection, group: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Offsets and watermarks of many partitions, over one client for all clones of a connection: a process with a hundred
-/// readers does not need a second hundred of clients for it.
+/// Offsets and watermarks of many partitions over one client.
 pub struct Offsets {
-    client: Arc<Loner>,
+    client: Loner,
 }
-
-/// The client behind [`Offsets`], as long as anybody uses it. It is no part of what a connection is.
-#[derive(Clone, Default)]
-pub struct OffsetsClient(Arc<Mutex<Weak<Loner>>>);
-
-impl std::fmt::Debug for OffsetsClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OffsetsClient").finish_non_exhaustive()
-    }
-}
-
-impl PartialEq for OffsetsClient {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for OffsetsClient {}
 
 impl std::fmt::Debug for Offsets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -296,14 +276,8 @@ impl std::fmt::Debug for Offsets {
 
 impl Offsets {
     pub fn new(connection: &Connection) -> Result<Self, Error> {
-        let mut shared = connection.offsets.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = shared.upgrade() {
-            return Ok(Self { client });
-        }
         let config = settings::consumer(connection, "offsets", settings::Consumer::Watermarks)?;
-        let client = Arc::new(Loner::create(&config).map_err(Error::kafka("create a client"))?);
-        *shared = Arc::downgrade(&client);
-        Ok(Self { client })
+        Ok(Self { client: Loner::create(&config).map_err(Error::kafka("create a client"))? })
     }
 
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, Error> {
@@ -457,15 +431,5 @@ mod tests {
             pieces(&specs).iter().map(|piece| piece.iter().map(|spec| spec.partitions).collect()).collect();
         assert_eq!(sizes, [vec![6], vec![1_000], vec![400, 600], vec![1], vec![5_000], vec![1]]);
         assert!(pieces(&[]).is_empty());
-    }
-    #[test]
-    fn clones_of_a_connection_have_one_client_for_offsets_while_anybody_uses_it() {
-        let connection = Connection::to("127.0.0.1:1");
-        let one = Offsets::new(&connection).unwrap();
-        let of_a_clone = Offsets::new(&connection.clone()).unwrap();
-        let of_another = Offsets::new(&Connection::to("127.0.0.1:1")).unwrap();
-        assert!(Arc::ptr_eq(&one.client, &of_a_clone.client) && !Arc::ptr_eq(&one.client, &of_another.client));
-        drop((one, of_a_clone));
-        assert!(connection.offsets.0.lock().unwrap().upgrade().is_none());
     }
 }

@@ -8,7 +8,6 @@ use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::admin::OffsetsClient;
 use crate::settings;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,9 +20,6 @@ pub struct Connection {
     pub security: Security,
     /// Further librdkafka settings, from a list of harmless ones (see [`Connection::check`]).
     pub extra: BTreeMap<String, String>,
-    /// The client that all clones of this ask for offsets ([`crate::admin::Offsets`]).
-    #[serde(skip)]
-    pub offsets: OffsetsClient,
 }
 
 impl Default for Connection {
@@ -33,7 +29,6 @@ impl Default for Connection {
             client_id: "freshet".to_owned(),
             security: Security::default(),
             extra: BTreeMap::new(),
-            offsets: OffsetsClient::default(),
         }
     }
 }

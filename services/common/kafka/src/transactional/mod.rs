@@ -413,9 +413,12 @@ impl Loop<'_> {
                 tracing::warn!(reason, why, "transaction aborted");
                 self.metrics.status.begins("abort");
                 if let Err(error) = batch::abort(&self.producer, self.stop) {
-                    tracing::warn!(%error, "the abort failed; the producer is made anew");
-                    self.renew(backoff)?;
+                    tracing::warn!(%error, "the abort failed");
                 }
+                // A new epoch for what comes next. In the old one the client gives the sequence numbers of outputs that were
+                // not acknowledged to the next ones, and a broker that had written the former acknowledges the latter as
+                // their duplicates, without writing them (docs/decisions/0016).
+                self.renew(backoff)?;
             }
             Trouble::Renew { why } => {
                 self.metrics.aborts.with_label_values(&["expired"]).inc();
