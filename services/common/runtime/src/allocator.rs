@@ -1,6 +1,6 @@
 //! How a process gets and gives back memory. glibc gives each new thread an arena of its own, up to eight a core, and each
 //! keeps what was freed in it; and once a large block was freed, later ones of its size come out of an arena too, where
-//! they leave gaps. A process of thirty Kafka clients, with some eight threads each, held twice what it used
+//! they leave gaps. A process of thirty Kafka clients, with some eight threads each, held up to twice what it used
 //! (`docs/faults.md`).
 #![allow(unsafe_code)]
 

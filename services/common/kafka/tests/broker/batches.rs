@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use freshet_kafka::OwnedRecord;
 use freshet_kafka::batches::{BATCH_BYTES, BatchReader};
-use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::*;
@@ -99,7 +98,7 @@ fn a_batch_is_closed_by_its_bytes_too() {
 fn readers_in_turn_miss_nothing_and_repeat_nothing_between_aborted_transactions() {
     let topic = topic("torn", &[]);
     let mut random = fastrand::Rng::with_seed(8_564_787);
-    let producers: Vec<BaseProducer> = (0..2).map(|number| transactional(&format!("{topic}.{number}"))).collect();
+    let producers: Vec<BaseProducer> = (0..2).map(|_| transactional_producer()).collect();
     let mut readers: Vec<(BatchReader, bool)> =
         (0..3).map(|_| (BatchReader::new(&connection(), "test").unwrap(), false)).collect();
     let mut cursor: BTreeMap<i32, i64> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
@@ -154,15 +153,4 @@ fn readers_in_turn_miss_nothing_and_repeat_nothing_between_aborted_transactions(
     }
     let once: BTreeSet<u32> = found.iter().copied().collect();
     assert_eq!((once.len(), &once), (found.len(), &committed));
-}
-
-fn transactional(id: &str) -> BaseProducer {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", connection().bootstrap_servers)
-        .set("transactional.id", id)
-        .set("linger.ms", "0")
-        .create()
-        .unwrap();
-    producer.init_transactions(Duration::from_secs(30)).unwrap();
-    producer
 }

@@ -4,21 +4,9 @@ use std::time::Duration;
 
 use freshet_core::{Replay as _, ReplayRange};
 use freshet_kafka::reader::Reader;
-use freshet_testkit::Broker;
-use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
 use crate::support::*;
-
-fn transactional_producer() -> BaseProducer {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", Broker::shared().bootstrap())
-        .set("transactional.id", unique("reader-test"))
-        .create()
-        .unwrap();
-    producer.init_transactions(Duration::from_secs(20)).unwrap();
-    producer
-}
 
 fn send(producer: &BaseProducer, topic: &str, numbers: std::ops::Range<u32>) {
     for number in numbers {

@@ -65,6 +65,16 @@ pub fn plain_producer(connection: &Connection) -> BaseProducer {
         .unwrap()
 }
 
+pub fn transactional_producer() -> BaseProducer {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", Broker::shared().bootstrap())
+        .set("transactional.id", unique("test-producer"))
+        .create()
+        .unwrap();
+    producer.init_transactions(Duration::from_secs(20)).unwrap();
+    producer
+}
+
 /// Publishes `range` as keys `k<n mod 50>`, value `n`, to partition `n mod 50 mod PARTITIONS`: each key in one place.
 pub fn publish(topic: &str, range: std::ops::Range<u32>) {
     publish_on(&connection(), topic, range);
