@@ -8,11 +8,9 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
-use tokio_util::sync::CancellationToken;
 
 use super::output::{BACKGROUND, Deliveries, TransactionOutput, serve};
 use super::{CALL_TIMEOUT, Positions, Trouble, next_offsets, notes};
-use crate::backoff::Seldom;
 use crate::calls::bounded_in_transaction;
 use crate::error::{Exit, classify, is_fenced, is_out_of_step};
 use crate::group::{Gone, offset_list};
@@ -26,6 +24,10 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(settings::TRANSACTIO
 /// Outputs that wait for longer than a busy broker takes.
 const ASK_AFTER: Duration = Duration::from_millis(500);
 const ABORT_STEP: Duration = Duration::from_millis(20);
+/// An abort only lets readers go on sooner: the producer that is made after it ends what is still open.
+const ABORT_LIMIT: Duration = Duration::from_secs(2);
+/// A commit without an answer for so long is found out about by taking over its transaction.
+const COMMIT_LIMIT: Duration = TRANSACTION_TIMEOUT.saturating_mul(2);
 /// What background work may wait for while the transaction is open.
 const BACKGROUND_READ_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -39,7 +41,6 @@ pub(super) struct Transaction<'a> {
     /// Waits for the acknowledgement of each record's outputs before the next record's.
     pub(super) one_by_one: OneByOne,
     pub(super) metrics: &'a LoopMetrics,
-    pub(super) stop: &'a CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,22 +187,20 @@ impl Transaction<'_> {
         }
     }
 
-    /// A commit whose answer did not come in time is resumed, not aborted: the broker may have decided already.
+    /// A commit whose answer did not come in time is resumed, not aborted: the broker may have decided already. Where none
+    /// comes at all, another producer of the same name waits for the decision, or makes it; offsets and outputs share it.
     fn commit(&self, begun: Instant) -> Result<(), Trouble> {
         self.metrics.status.begins("write the outputs");
         self.drain(begun)?;
         self.metrics.status.begins("commit");
+        let asked = Instant::now();
         loop {
             match bounded_in_transaction("commit", || self.producer.commit_transaction(CALL_TIMEOUT)) {
                 Ok(()) => return Ok(()),
-                Err(error) if is_retriable(&error) => {
+                Err(error) if is_retriable(&error) && asked.elapsed() < COMMIT_LIMIT => {
                     tracing::warn!(%error, "commit is resumed");
-                    if self.stop.is_cancelled() && begun.elapsed() > 2 * TRANSACTION_TIMEOUT {
-                        // Offsets and outputs share its fate, whatever it is; the next start sees which.
-                        let reason = format!("stopped while a commit was not answered: {error}");
-                        return Err(Trouble::Fatal(Fault::fatal("commit", reason)));
-                    }
                 }
+                Err(error) if is_retriable(&error) => return Err(Trouble::Renew { why: format!("commit: {error}") }),
                 Err(error) => return Err(self.trouble("commit", &error, begun)),
             }
         }
@@ -302,18 +301,15 @@ fn is_retriable(error: &KafkaError) -> bool {
         if transaction.is_retriable() && !transaction.txn_requires_abort() && !transaction.is_fatal())
 }
 
-/// Aborts the open transaction. Without one there is nothing to do. An abort first waits until every output has been
-/// reported as failed or written, and these reports are served by `poll` alone: so it is called in short steps.
-pub(super) fn abort(producer: &BaseProducer<Deliveries>, stop: &CancellationToken) -> Result<(), Error> {
-    let seldom = Seldom::default();
+/// Aborts the open transaction, where that is soon done. Without one there is nothing to do. An abort first waits until
+/// every output has been reported as failed or written, and these reports are served by `poll` alone: so it is called in
+/// short steps.
+pub(super) fn abort(producer: &BaseProducer<Deliveries>) -> Result<(), Error> {
+    let begun = Instant::now();
     loop {
         match bounded_in_transaction("abort", || producer.abort_transaction(ABORT_STEP)) {
             Ok(()) => return Ok(()),
-            Err(error) if is_retriable(&error) && !stop.is_cancelled() => {
-                if seldom.now() {
-                    tracing::debug!(%error, "abort is resumed");
-                }
-            }
+            Err(error) if is_retriable(&error) && begun.elapsed() < ABORT_LIMIT => {}
             Err(source) => return Err(Error::Kafka { doing: "abort a transaction", source }),
         }
         producer.poll(ABORT_STEP);

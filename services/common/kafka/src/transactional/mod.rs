@@ -274,7 +274,6 @@ impl Loop<'_> {
             set_aside: &self.set_aside,
             one_by_one: if self.one_by_one > 0 { OneByOne::Yes } else { OneByOne::No },
             metrics: self.metrics,
-            stop: self.stop,
         };
         let committed = transaction.run(stage, &mut batch, &mut self.reader);
         match committed {
@@ -412,8 +411,8 @@ impl Loop<'_> {
                 self.metrics.aborts.with_label_values(&[reason]).inc();
                 tracing::warn!(reason, why, "transaction aborted");
                 self.metrics.status.begins("abort");
-                if let Err(error) = batch::abort(&self.producer, self.stop) {
-                    tracing::warn!(%error, "the abort failed");
+                if let Err(error) = batch::abort(&self.producer) {
+                    tracing::warn!(%error, "the abort is left to the next producer");
                 }
                 // A new epoch for what comes next. In the old one the client gives the sequence numbers of outputs that were
                 // not acknowledged to the next ones, and a broker that had written the former acknowledges the latter as

@@ -11,5 +11,6 @@ mod reader;
 mod recovery;
 mod support;
 mod transactional;
+mod unanswered;
 mod wide;
 mod window;
