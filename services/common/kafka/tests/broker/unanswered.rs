@@ -53,8 +53,7 @@ fn what_follows_an_abort_is_written_though_an_acknowledgement_was_lost() {
         Err(Fault::retry("injected", "the first output is written and not acknowledged"))
     });
     let name = unique("unanswered");
-    let running =
-        Running::start(stage, Connection::to(&network.bootstrap()), LoopSettings::new(&name, &name, "0"));
+    let running = Running::start(stage, Connection::to(network.bootstrap()), LoopSettings::new(&name, &name, "0"));
     eventually("all is copied", 90, || running.committed() == 2 || running.has_ended());
     running.stop().unwrap();
     assert_books_on(&direct, &output, 0..2);
