@@ -37,7 +37,6 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
 /// Offsets between what the group has committed and the ends. Transaction markers take offsets too, so a group that has
 /// everything may be one behind per partition.
 fn behind(connection: &Connection, group: &str, topic: &str) -> Result<i64, freshet_kafka::Error> {
-    let committed = admin::committed(connection, group, topic)?;
-    let ends = admin::end_offsets(connection, topic)?;
-    Ok(ends.iter().zip(committed).map(|(marks, at)| (marks.end - at.unwrap_or(marks.earliest)).max(0)).sum())
+    let partitions = admin::committed_and_ends(connection, group, topic)?;
+    Ok(partitions.iter().map(|(at, marks)| (marks.end - at.unwrap_or(marks.earliest)).max(0)).sum())
 }

@@ -58,11 +58,7 @@ pub fn validator(cluster: &Cluster, turns: Turns) -> anyhow::Result<Vec<Row>> {
 /// The input is what the validator wrote: 99 of 100 records, without the last that it left.
 pub fn router(cluster: &Cluster, turns: Turns) -> anyhow::Result<Vec<Row>> {
     let turns = Turns { records: turns.records * 9 / 10, ..turns };
-    let mut outputs = Vec::new();
-    for (grant, one_of) in [("counter", 1), ("tax", 1), ("police", 20)] {
-        let value_bytes = Some(mean_value_bytes(cluster, grant)?);
-        outputs.push(CopyTo { topic: format!("limit.router.{grant}"), value_bytes, one_of });
-    }
+    let outputs = as_three_views(cluster)?;
     let limit = || pass_through(cluster, CANONICAL, &outputs, turns);
     let own = || {
         let service = cluster.start_service(|connection, context| {
@@ -71,6 +67,16 @@ pub fn router(cluster: &Cluster, turns: Turns) -> anyhow::Result<Vec<Row>> {
         measured(service, cluster, "freshet_router_records_total", turns)
     };
     in_turns(("limit: pass-through, one topic to three", &limit), ("router, three views", &own), turns.rounds)
+}
+
+/// As many records of the same sizes as the router writes.
+pub fn as_three_views(cluster: &Cluster) -> anyhow::Result<Vec<CopyTo>> {
+    let views = [("counter", 1), ("tax", 1), ("police", 20)];
+    let output = |(grant, one_of)| {
+        let value_bytes = Some(mean_value_bytes(cluster, grant)?);
+        Ok(CopyTo { topic: format!("limit.router.{grant}"), value_bytes, one_of })
+    };
+    views.into_iter().map(output).collect()
 }
 
 /// Lets a service work off its turn of what stands in its topics, and ends it.

@@ -12,6 +12,7 @@ use freshet_testkit::limit::{CopyTo, PassThrough};
 
 use crate::LatencyRow;
 use crate::cluster::{Cluster, INPUT, event};
+use crate::hops;
 use crate::licence::Generator;
 use crate::measure::{quantile, watch};
 
@@ -20,39 +21,20 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// Longer than any backlog of the rows before takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One rate, the limit first. `rate` in events a second; `turn` is another one each time, from 1 on.
-pub fn run(cluster: &Cluster, turn: u64, rate: u32, seconds: u32) -> anyhow::Result<Vec<LatencyRow>> {
-    let over = AtomicBool::new(false);
-    let limit = std::thread::scope(|scope| {
-        let hop = |input: &'static str, output: &'static str| {
-            let (over, bootstrap) = (&over, &cluster.connection.bootstrap_servers);
-            scope.spawn(move || {
-                let outputs = [CopyTo { topic: output.to_owned(), value_bytes: None, one_of: 1 }];
-                let stop = || over.load(Ordering::Relaxed);
-                let group = format!("limit.latency.{output}");
-                let copy = PassThrough {
-                    bootstrap,
-                    input,
-                    outputs: &outputs,
-                    group: &group,
-                    records: u64::MAX,
-                    batch: 10_000,
-                    committed: &AtomicU64::new(0),
-                    stop: &stop,
-                };
-                copy.run()
-            })
-        };
-        let hops = [hop("limit.input", "limit.hop1"), hop("limit.hop1", "limit.hop2")];
-        let paced = Paced { cluster, input: "limit.input", output: "limit.hop2", turn, rate, seconds };
-        let result = paced.run("limit: pass-through, two hops");
-        over.store(true, Ordering::Relaxed);
-        for hop in hops {
-            hop.join().map_err(|_| anyhow::anyhow!("a hop of the limit panicked"))??;
-        }
-        result
-    })?;
-
+/// One rate, the limit first. `rate` in events a second; `turn` is another one each time, from 1 on. `as_much`: also a
+/// limit that writes as much as the router does, which says how much of the difference is the broker's work.
+pub fn run(cluster: &Cluster, turn: u64, rate: u32, seconds: u32, as_much: bool) -> anyhow::Result<Vec<LatencyRow>> {
+    let pace = Pace { turn, rate, seconds };
+    let first = [CopyTo { topic: "limit.hop1".to_owned(), value_bytes: None, one_of: 1 }];
+    let one = [CopyTo { topic: "limit.hop2".to_owned(), value_bytes: None, one_of: 1 }];
+    let limit = |second: &[CopyTo], what: &str| {
+        let hops = [Hop { input: "limit.input", outputs: &first }, Hop { input: "limit.hop1", outputs: second }];
+        beside(cluster, hops, || Paced { cluster, input: "limit.input", output: &second[0].topic, pace }.run(what))
+    };
+    let mut rows = vec![limit(&one, "limit: pass-through, two hops")?];
+    if as_much {
+        rows.push(limit(&hops::as_three_views(cluster)?, "pass-through, two hops, the second to three topics")?);
+    }
     let validator = cluster.start_service(|connection, context| {
         freshet_validator::run(freshet_validator::Config::default(), connection, context)
     });
@@ -60,10 +42,48 @@ pub fn run(cluster: &Cluster, turn: u64, rate: u32, seconds: u32) -> anyhow::Res
         freshet_router::run(freshet_router::Config::default(), connection, context)
     });
     let view = format!("view.{}", cluster.view_of("counter")?);
-    let own = Paced { cluster, input: INPUT, output: &view, turn, rate, seconds }.run("validator and router")?;
+    rows.push(Paced { cluster, input: INPUT, output: &view, pace }.run("validator and router")?);
     validator.stop(&cluster.runtime)?;
     router.stop(&cluster.runtime)?;
-    Ok(vec![limit, own])
+    Ok(rows)
+}
+
+struct Hop<'a> {
+    input: &'a str,
+    outputs: &'a [CopyTo],
+}
+
+/// Measures while pass-throughs run.
+fn beside(
+    cluster: &Cluster,
+    hops: [Hop<'_>; 2],
+    measure: impl FnOnce() -> anyhow::Result<LatencyRow>,
+) -> anyhow::Result<LatencyRow> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let running = hops.map(|Hop { input, outputs }| {
+            let (over, bootstrap) = (&over, &cluster.connection.bootstrap_servers);
+            scope.spawn(move || {
+                let copy = PassThrough {
+                    bootstrap,
+                    input,
+                    outputs,
+                    group: &format!("limit.latency.{}", outputs[0].topic),
+                    records: u64::MAX,
+                    batch: 10_000,
+                    committed: &AtomicU64::new(0),
+                    stop: &|| over.load(Ordering::Relaxed),
+                };
+                copy.run()
+            })
+        });
+        let result = measure();
+        over.store(true, Ordering::Relaxed);
+        for hop in running {
+            hop.join().map_err(|_| anyhow::anyhow!("a hop of the limit panicked"))??;
+        }
+        result
+    })
 }
 
 /// Validator and router at once on a backlog of so many events, until the router has worked off three quarters of what came
@@ -83,13 +103,18 @@ pub fn both_at_once(cluster: &Cluster, records: u64) -> anyhow::Result<f64> {
     Ok(routed.events_per_second())
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    turn: u64,
+    rate: u32,
+    seconds: u32,
+}
+
 struct Paced<'a> {
     cluster: &'a Cluster,
     input: &'a str,
     output: &'a str,
-    turn: u64,
-    rate: u32,
-    seconds: u32,
+    pace: Pace,
 }
 
 impl Paced<'_> {
@@ -106,7 +131,7 @@ impl Paced<'_> {
         })?;
         let warm = samples.into_iter().filter(|(published_us, _)| *published_us >= measured_from);
         let mut latencies: Vec<u64> = warm.map(|(_, latency_us)| latency_us).collect();
-        let expected = u64::from(self.rate) * u64::from(self.seconds);
+        let expected = u64::from(self.pace.rate) * u64::from(self.pace.seconds);
         // 1 of 100 is bad on purpose; the rest must all be there.
         anyhow::ensure!(
             latencies.len() as u64 + expected / 100 + 1 >= expected,
@@ -116,7 +141,7 @@ impl Paced<'_> {
         );
         Ok(LatencyRow {
             what: what.to_owned(),
-            rate_per_second: self.rate,
+            rate_per_second: self.pace.rate,
             p50_ms: quantile(&mut latencies, 0.5) as f64 / 1_000.0,
             p99_ms: quantile(&mut latencies, 0.99) as f64 / 1_000.0,
         })
@@ -125,13 +150,13 @@ impl Paced<'_> {
     /// Returns the time from which on events are measured, microseconds since the epoch.
     fn publish(&self, arrived: &AtomicBool) -> anyhow::Result<u64> {
         let publisher = Publisher::new(&self.cluster.connection, "bench-latency", 100_000)?;
-        let mut generator = new_entities(self.cluster, self.turn)?;
+        let mut generator = new_entities(self.cluster, self.pace.turn)?;
         let started = Instant::now();
         let (mut acknowledgements, mut warm_up, mut measured_from) = (Vec::new(), None, None);
         let mut number = 0_u64;
         let mut ends_at = u64::MAX;
         while number < ends_at {
-            let due = Duration::from_micros(number * 1_000_000 / u64::from(self.rate));
+            let due = Duration::from_micros(number * 1_000_000 / u64::from(self.pace.rate));
             if let Some(wait) = due.checked_sub(started.elapsed()) {
                 std::thread::park_timeout(wait);
             }
@@ -141,7 +166,7 @@ impl Paced<'_> {
             anyhow::ensure!(warm_up.is_some() || started.elapsed() < PATIENCE, "nothing arrives at {}", self.output);
             if measured_from.is_none() && warm_up.is_some_and(|since| since.elapsed() > WARM_UP) {
                 measured_from = Some(now_us()?);
-                ends_at = number + u64::from(self.rate) * u64::from(self.seconds);
+                ends_at = number + u64::from(self.pace.rate) * u64::from(self.pace.seconds);
             }
             acknowledgements.push(publisher.enqueue(&event(self.input, &mut generator, Some(now_us()?)).0)?);
             number += 1;
@@ -158,7 +183,7 @@ impl Paced<'_> {
     /// When each event was published, and how long it took, both in microseconds. Ends when nothing more comes behind the
     /// last that was published.
     fn read(&self, arrived: &AtomicBool, over: &AtomicBool) -> anyhow::Result<Vec<(u64, u64)>> {
-        let Self { cluster, output, rate, .. } = self;
+        let Self { cluster, output, pace: Pace { rate, .. }, .. } = self;
         let group = format!("bench.latency.{output}.{rate}");
         let consumer = Consumer::new(&cluster.connection.bootstrap_servers, &group, &[output])?;
         let begun = now_us()?;

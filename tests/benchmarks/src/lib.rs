@@ -212,7 +212,7 @@ fn on_one_cluster(
         }
         for (turn, rate) in (1..).zip(rates) {
             eprintln!("latency at {rate} events/s");
-            report.latency.extend(latency::run(&cluster, turn, rate, sizes.latency_seconds)?);
+            report.latency.extend(latency::run(&cluster, turn, rate, sizes.latency_seconds, !options.quick)?);
         }
     }
     if let Some(directory) = &options.kafka_streams {

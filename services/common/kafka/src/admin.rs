@@ -277,7 +277,17 @@ impl std::fmt::Debug for Offsets {
 impl Offsets {
     pub fn new(connection: &Connection) -> Result<Self, Error> {
         let config = settings::consumer(connection, "offsets", settings::Consumer::Watermarks)?;
-        Ok(Self { client: Loner::create(&config).map_err(Error::kafka("create a client"))? })
+        Loner::create(&config).map(Self::of).map_err(Error::kafka("create a client"))
+    }
+
+    /// Over a client that is there for more than that. Where it reads committed records only, a partition ends at its last
+    /// stable offset.
+    pub(crate) fn of(client: Loner) -> Self {
+        Self { client }
+    }
+
+    pub(crate) fn client(&self) -> &Loner {
+        &self.client
     }
 
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, Error> {
@@ -351,6 +361,28 @@ impl Offsets {
         Ok(offsets)
     }
 
+    fn of_all(&self, topic: &str) -> Result<Vec<Watermarks>, Error> {
+        let count = self.partition_count(topic)?.ok_or_else(|| missing(topic))?;
+        (0..count).map(|partition| self.watermarks(topic, partition)).collect()
+    }
+
+    /// Of the group that the client was made for.
+    fn committed(&self, topic: &str) -> Result<Vec<Option<i64>>, Error> {
+        let count = self.partition_count(topic)?.ok_or_else(|| missing(topic))?;
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_range(topic, 0, count - 1);
+        let asked = || self.client.committed_offsets(partitions, TIMEOUT);
+        let committed = bounded("read committed offsets", asked).map_err(Error::kafka("read committed offsets"))?;
+        let mut offsets = vec![None; count as usize];
+        for element in committed.elements() {
+            element.error().map_err(Error::kafka("read committed offsets"))?;
+            if let Offset::Offset(offset) = element.offset() {
+                offsets[element.partition() as usize] = Some(offset);
+            }
+        }
+        Ok(offsets)
+    }
+
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
     pub fn topic_id(&self, topic: &str, timeout: Duration) -> Result<Option<TopicId>, Error> {
         let asked = || topic_id(&self.client, topic, timeout);
@@ -384,28 +416,26 @@ impl Offsets {
 
 /// The watermarks of every partition of a topic, in order of partition.
 pub fn end_offsets(connection: &Connection, topic: &str) -> Result<Vec<Watermarks>, Error> {
-    let offsets = Offsets::new(connection)?;
-    let count = offsets.partition_count(topic)?.ok_or_else(|| missing(topic))?;
-    (0..count).map(|partition| offsets.watermarks(topic, partition)).collect()
+    Offsets::new(connection)?.of_all(topic)
 }
 
 /// The offsets that a group has committed for every partition of a topic, in order of partition; `None` where it has
 /// committed none.
 pub fn committed(connection: &Connection, group: &str, topic: &str) -> Result<Vec<Option<i64>>, Error> {
     let config = settings::consumer(connection, "offsets", settings::Consumer::Group { group })?;
-    let client = Loner::create(&config).map_err(Error::kafka("create a client"))?;
-    let count = Offsets::new(connection)?.partition_count(topic)?.ok_or_else(|| missing(topic))?;
-    let mut partitions = TopicPartitionList::new();
-    partitions.add_partition_range(topic, 0, count - 1);
-    let committed = client.committed_offsets(partitions, TIMEOUT).map_err(Error::kafka("read committed offsets"))?;
-    let mut offsets = vec![None; count as usize];
-    for element in committed.elements() {
-        element.error().map_err(Error::kafka("read committed offsets"))?;
-        if let Offset::Offset(offset) = element.offset() {
-            offsets[element.partition() as usize] = Some(offset);
-        }
-    }
-    Ok(offsets)
+    let asked = Loner::create(&config).map(Offsets::of).map_err(Error::kafka("create a client"))?;
+    asked.committed(topic)
+}
+
+/// Both, over one client.
+pub fn committed_and_ends(
+    connection: &Connection,
+    group: &str,
+    topic: &str,
+) -> Result<Vec<(Option<i64>, Watermarks)>, Error> {
+    let config = settings::consumer(connection, "offsets", settings::Consumer::Unstable { group })?;
+    let asked = Loner::create(&config).map(Offsets::of).map_err(Error::kafka("create a client"))?;
+    Ok(asked.committed(topic)?.into_iter().zip(asked.of_all(topic)?).collect())
 }
 
 fn missing(topic: &str) -> Error {

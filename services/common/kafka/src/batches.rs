@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::admin::{Offsets, Watermarks};
-use crate::calls::{Asked, bounded};
+use crate::calls::Asked;
 use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::{Connection, Error, OwnedRecord, TopicId, client, settings};
@@ -19,9 +18,10 @@ pub const BATCH_BYTES: usize = 1 << 20;
 
 /// Reads committed records of assigned partitions. Blocking: async callers use `spawn_blocking`.
 pub struct BatchReader {
-    consumer: Loner,
-    asked: Asked,
+    /// The one client that reads and that is asked: there are many readers, and each client has threads and memory of its
+    /// own.
     offsets: Offsets,
+    asked: Asked,
     topic: String,
     /// Per partition the offset of the next record that was not handed out yet.
     positions: BTreeMap<i32, i64>,
@@ -44,9 +44,8 @@ impl BatchReader {
         let config = settings::consumer(connection, role, settings::Consumer::Batches)?;
         let consumer = Loner::create(&config).map_err(Error::kafka("create a reader"))?;
         Ok(Self {
-            consumer,
+            offsets: Offsets::of(consumer),
             asked: Asked::default(),
-            offsets: Offsets::new(connection)?,
             topic: String::new(),
             positions: BTreeMap::new(),
             ended: BTreeSet::new(),
@@ -76,7 +75,7 @@ impl BatchReader {
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
                 .map_err(Error::kafka("assign a reader"))?;
         }
-        client::assign(&self.consumer, &list).map_err(Error::kafka("assign a reader"))
+        client::assign(self.offsets.client(), &list).map_err(Error::kafka("assign a reader"))
     }
 
     /// At most `max` records, and none after [`BATCH_BYTES`], in order per partition. Returns as soon as there are some and
@@ -91,14 +90,14 @@ impl BatchReader {
         (max, max_bytes): (usize, usize),
         wait: Duration,
     ) -> Result<Vec<OwnedRecord>, Error> {
-        self.asked.again(&self.consumer);
+        self.asked.again(self.offsets.client());
         let deadline = Instant::now() + wait;
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < max && bytes < max_bytes {
             let left =
                 if batch.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            match self.consumer.poll(left) {
+            match self.offsets.client().poll(left) {
                 Some(Ok(message)) => {
                     let record = OwnedRecord::from_message(&message);
                     self.positions.insert(record.partition, record.offset + 1);
@@ -143,9 +142,7 @@ impl BatchReader {
     /// Per partition of the assignment, behind its last committed record.
     pub fn end_offsets(&self) -> Result<BTreeMap<i32, i64>, Error> {
         let ends = self.positions.keys().map(|&partition| {
-            let asked = || self.consumer.fetch_watermarks(&self.topic, partition, crate::admin::TIMEOUT);
-            let ends = bounded("read the end of a partition", asked);
-            let (_, end) = ends.map_err(Error::kafka("read the end of a partition"))?;
+            let Watermarks { end, .. } = self.offsets.watermarks(&self.topic, partition)?;
             Ok((partition, end))
         });
         ends.collect()
