@@ -19,6 +19,9 @@ use crate::supervised::{Ending, Supervised, end_orphans};
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 const FENCE_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
+/// How a broker says that it does not know what is written in its folder: 4.2.2 on a folder of 4.3.0, and a level of the
+/// metadata that it does not know.
+const NEWER: &[&str] = &["MetadataParseException", "No MetadataVersion with feature level"];
 
 /// `cluster.json`: what a restart on the same folder must keep.
 #[derive(Debug, Serialize, Deserialize)]
@@ -210,7 +213,11 @@ impl Cluster {
             let log = self.log_file(index);
             let last = fs::read_to_string(&log).ok().and_then(|text| last_error(&text));
             let reason = last.unwrap_or_else(|| format!("it ended with {status}"));
-            return Some(BrokerError::Start { reason, log });
+            return Some(if NEWER.iter().any(|sign| reason.contains(sign)) {
+                BrokerError::Newer { folder: self.settings.data_dir.clone(), log }
+            } else {
+                BrokerError::Start { reason, log }
+            });
         }
         None
     }

@@ -78,6 +78,13 @@ pub enum BrokerError {
     Io { doing: &'static str, path: PathBuf, source: std::io::Error },
     #[error("could not get Apache Kafka through mvn: {0}")]
     Resolve(String),
+    #[error(
+        "the data folder {} was written by a newer Apache Kafka than this one; start that one (KAFKA_HOME) or give --data \
+         another folder (the broker's log: {})",
+        folder.display(),
+        log.display()
+    )]
+    Newer { folder: PathBuf, log: PathBuf },
     #[error("the broker did not start: {reason} (its log: {})", log.display())]
     Start { reason: String, log: PathBuf },
 }
