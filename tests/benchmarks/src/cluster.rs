@@ -1,6 +1,7 @@
 //! A broker with the benchmark's catalogue, loaded with licences, and a way to run a service beside the measuring.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use freshet_catalog_model::{Catalog, Entry, TopicSpec};
@@ -105,6 +106,12 @@ impl Cluster {
             left -= size;
         }
         Ok(())
+    }
+
+    /// Newer than what was loaded, and than those of the turns before, of which each has fewer than ten millions.
+    pub fn new_entities(&self, turn: u64) -> anyhow::Result<Generator> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        Ok(Generator::from(self.schema_id, u64::try_from(now)? + turn * 10_000_000))
     }
 
     /// Starts a service; it runs until the returned handle is stopped.

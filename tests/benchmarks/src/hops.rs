@@ -69,6 +69,38 @@ pub fn router(cluster: &Cluster, turns: Turns) -> anyhow::Result<Vec<Row>> {
     in_turns(("limit: pass-through, one topic to three", &limit), ("router, three views", &own), turns.rounds)
 }
 
+/// Two instances of each on new records, as Kafka Streams has two threads.
+pub fn two_of_each(cluster: &Cluster, records: u64) -> anyhow::Result<Vec<Row>> {
+    cluster.load_from(INPUT, cluster.new_entities(0)?, records)?;
+    let validators = [0, 1].map(|instance| {
+        let config = freshet_validator::Config { instance: instance.to_string(), ..Default::default() };
+        cluster.start_service(|connection, context| freshet_validator::run(config, connection, context))
+    });
+    let validated = both("two validators", validators, cluster, "freshet_validator_records_total", records)?;
+    let routers = [0, 1].map(|instance| {
+        let config = freshet_router::Config { instance: instance.to_string(), ..Default::default() };
+        cluster.start_service(|connection, context| freshet_router::run(config, connection, context))
+    });
+    let routed = both("two routers, three views", routers, cluster, "freshet_router_records_total", records * 9 / 10)?;
+    Ok(vec![validated, routed])
+}
+
+fn both(what: &str, services: [Running; 2], cluster: &Cluster, counter: &str, records: u64) -> anyhow::Result<Row> {
+    let count = || services.iter().map(|service| service.count(counter)).sum();
+    let stretch = watch(&count, records / 4, records - records / 10)?;
+    for service in services {
+        service.stop(&cluster.runtime)?;
+    }
+    Ok(Row {
+        what: what.to_owned(),
+        events: stretch.events,
+        events_per_second: stretch.events_per_second(),
+        cpu_us_per_event: stretch.cpu_us_per_event(),
+        peak_memory_mib: Some(stretch.peak_memory_mib),
+        ..Row::default()
+    })
+}
+
 /// As many records of the same sizes as the router writes.
 pub fn as_three_views(cluster: &Cluster) -> anyhow::Result<Vec<CopyTo>> {
     let views = [("counter", 1), ("tax", 1), ("police", 20)];

@@ -13,7 +13,6 @@ use freshet_testkit::limit::{CopyTo, PassThrough};
 use crate::LatencyRow;
 use crate::cluster::{Cluster, INPUT, event};
 use crate::hops;
-use crate::licence::Generator;
 use crate::measure::{quantile, watch};
 
 /// From the first event that arrives: what stood in the topics before is worked off, and the clients are warm.
@@ -89,7 +88,7 @@ fn beside(
 /// Validator and router at once on a backlog of so many events, until the router has worked off three quarters of what came
 /// behind the first quarter. Events a second: what the two sustain, with a publisher and a subscriber away.
 pub fn both_at_once(cluster: &Cluster, records: u64) -> anyhow::Result<f64> {
-    let generator = new_entities(cluster, 0)?;
+    let generator = cluster.new_entities(0)?;
     cluster.load_from(INPUT, generator, records)?;
     let validator = cluster.start_service(|connection, context| {
         freshet_validator::run(freshet_validator::Config::default(), connection, context)
@@ -150,7 +149,7 @@ impl Paced<'_> {
     /// Returns the time from which on events are measured, microseconds since the epoch.
     fn publish(&self, arrived: &AtomicBool) -> anyhow::Result<u64> {
         let publisher = Publisher::new(&self.cluster.connection, "bench-latency", 100_000)?;
-        let mut generator = new_entities(self.cluster, self.pace.turn)?;
+        let mut generator = self.cluster.new_entities(self.pace.turn)?;
         let started = Instant::now();
         let (mut acknowledgements, mut warm_up, mut measured_from) = (Vec::new(), None, None);
         let mut number = 0_u64;
@@ -205,11 +204,6 @@ impl Paced<'_> {
             }
         }
     }
-}
-
-/// Newer than what was loaded, and than those of the turns before, of which each has fewer than ten millions.
-fn new_entities(cluster: &Cluster, turn: u64) -> anyhow::Result<Generator> {
-    Ok(Generator::from(cluster.schema_id, now_us()? / 1_000 + turn * 10_000_000))
 }
 
 fn now_us() -> anyhow::Result<u64> {

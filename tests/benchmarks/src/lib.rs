@@ -216,11 +216,15 @@ fn on_one_cluster(
         }
     }
     if let Some(directory) = &options.kafka_streams {
+        eprintln!("two validators, two routers");
+        report.rows.extend(hops::two_of_each(&cluster, sizes.turns.records)?);
         eprintln!("Kafka Streams");
         let peers = peer::kafka_streams(&cluster, directory, sizes.turns.records)?;
-        for (what, peer) in ["validator", "router, three views"].into_iter().zip(&peers) {
+        let pairs =
+            [("validator", 0), ("two validators", 0), ("router, three views", 1), ("two routers, three views", 1)];
+        for (what, peer) in pairs {
             let own = report.rows.iter().find(|row| row.what == what);
-            report.comparisons.extend(own.and_then(|own| peer::compare(own, peer)));
+            report.comparisons.extend(own.and_then(|own| peer::compare(own, &peers[peer])));
         }
         report.rows.extend(peers);
     }
