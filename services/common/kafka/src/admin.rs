@@ -9,7 +9,7 @@ use futures::executor::block_on;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::Consumer as _;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -21,8 +21,8 @@ use crate::topic_id::{TopicId, topic_id, topic_ids};
 use crate::{Connection, Error, settings};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// One look whether partitions can be used.
-const OPEN_STEP: Duration = Duration::from_secs(2);
+/// One request for the ends of partitions.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a broker takes to open a partition at most: three times as long as one on two busy cores took.
 const OPEN_ONE: Duration = Duration::from_millis(20);
 const PIECE_PARTITIONS: i32 = 1_000;
@@ -327,7 +327,7 @@ impl Offsets {
     fn closed(&self, partitions: &TopicPartitionList) -> Result<TopicPartitionList, Error> {
         let mut asked = partitions.clone();
         asked.set_all_offsets(Offset::End).map_err(Error::kafka("look for new partitions"))?;
-        let answer = match self.client.offsets_for_times(asked, OPEN_STEP) {
+        let answer = match self.client.offsets_for_times(asked, ENDS_TIMEOUT) {
             Ok(answer) => answer,
             Err(error) if classify(&error) == Exit::Retry => return Ok(partitions.clone()),
             Err(source) => return Err(Error::Kafka { doing: "look for new partitions", source }),
@@ -436,6 +436,25 @@ pub fn committed_and_ends(
     let config = settings::consumer(connection, "offsets", settings::Consumer::Unstable { group })?;
     let asked = Loner::create(&config).map(Offsets::of).map_err(Error::kafka("create a client"))?;
     Ok(asked.committed(topic)?.into_iter().zip(asked.of_all(topic)?).collect())
+}
+
+/// The last stable offset of each topic and partition in one request, as far as the brokers tell them in time. For a client
+/// that reads committed records.
+pub(crate) fn stable_ends<'p, C: ConsumerContext>(
+    client: &BaseConsumer<C>,
+    places: impl Iterator<Item = &'p (String, i32)>,
+) -> Option<BTreeMap<(String, i32), i64>> {
+    let mut asked = TopicPartitionList::new();
+    for (topic, partition) in places {
+        asked.add_partition_offset(topic, *partition, Offset::End).ok()?;
+    }
+    let answer = bounded("ask for stable ends", || client.offsets_for_times(asked, ENDS_TIMEOUT)).ok()?;
+    let told = answer.elements().into_iter().filter(|element| element.error().is_ok());
+    let ends = told.filter_map(|element| {
+        let Offset::Offset(end) = element.offset() else { return None };
+        Some(((element.topic().to_owned(), element.partition()), end))
+    });
+    Some(ends.collect())
 }
 
 fn missing(topic: &str) -> Error {

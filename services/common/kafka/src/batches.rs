@@ -1,6 +1,8 @@
 //! Batches with offsets that the reader keeps itself: the database sink (offset and data in one database transaction)
 //! and the pull API (the offset is the cursor).
 
+mod silence;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,8 @@ use crate::admin::{Offsets, Watermarks};
 use crate::calls::Asked;
 use crate::client::Loner;
 use crate::error::{Exit, classify};
-use crate::{Connection, Error, OwnedRecord, TopicId, client, settings};
+use crate::{Connection, Error, OwnedRecord, TopicId, admin, client, settings};
+use silence::Silence;
 
 /// A batch that has as much is closed: records may be large, and there are many readers.
 pub const BATCH_BYTES: usize = 1 << 20;
@@ -22,6 +25,7 @@ pub struct BatchReader {
     /// own.
     offsets: Offsets,
     asked: Asked,
+    silence: Silence,
     topic: String,
     /// Per partition the offset of the next record that was not handed out yet.
     positions: BTreeMap<i32, i64>,
@@ -46,6 +50,7 @@ impl BatchReader {
         Ok(Self {
             offsets: Offsets::of(consumer),
             asked: Asked::default(),
+            silence: Silence::default(),
             topic: String::new(),
             positions: BTreeMap::new(),
             ended: BTreeSet::new(),
@@ -70,6 +75,7 @@ impl BatchReader {
 
     fn reassign(&mut self) -> Result<(), Error> {
         self.ended.clear();
+        self.silence = Silence::default();
         let mut list = TopicPartitionList::new();
         for (&partition, &offset) in &self.positions {
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
@@ -91,6 +97,9 @@ impl BatchReader {
         wait: Duration,
     ) -> Result<Vec<OwnedRecord>, Error> {
         self.asked.again(self.offsets.client());
+        if self.silence.is_due() {
+            self.listen()?;
+        }
         let deadline = Instant::now() + wait;
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -102,10 +111,14 @@ impl BatchReader {
                     let record = OwnedRecord::from_message(&message);
                     self.positions.insert(record.partition, record.offset + 1);
                     self.ended.remove(&record.partition);
+                    self.silence.hear(record.partition);
                     bytes += record.size_bytes();
                     batch.push(record);
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => drop(self.ended.insert(partition)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.ended.insert(partition);
+                    self.silence.hear(partition);
+                }
                 Some(Err(error)) if classify(&error) == Exit::Retry => {
                     tracing::debug!(%error, topic = self.topic, "reading batches goes on");
                     if Instant::now() >= deadline {
@@ -118,6 +131,24 @@ impl BatchReader {
             }
         }
         Ok(batch)
+    }
+
+    /// Fetches anew where nothing comes of a partition that has more.
+    fn listen(&mut self) -> Result<(), Error> {
+        let places: Vec<(String, i32)> =
+            self.positions.keys().map(|partition| (self.topic.clone(), *partition)).collect();
+        // Brokers that are away say nothing either.
+        let ends = admin::stable_ends(self.offsets.client(), places.iter()).unwrap_or_default();
+        let ends = ends.into_iter().map(|((_, partition), end)| (partition, end)).collect();
+        if let Some(partition) = self.silence.look(ends) {
+            tracing::warn!(
+                topic = self.topic,
+                partition,
+                "nothing comes of a partition that has more: it is fetched anew"
+            );
+            self.reassign()?;
+        }
+        Ok(())
     }
 
     /// Goes back: the next batch begins at these offsets again, for a sink whose transaction failed.
@@ -164,6 +195,6 @@ impl BatchReader {
 
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
     pub fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
-        self.offsets.topic_id(topic, crate::admin::TIMEOUT)
+        self.offsets.topic_id(topic, admin::TIMEOUT)
     }
 }

@@ -3,6 +3,7 @@
 
 mod identities;
 mod positions;
+mod stalls;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +20,10 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::admin::Offsets;
 use crate::calls::{Asked, bounded};
-use crate::{Connection, Error, client, settings};
+use crate::{Connection, Error, admin, client, settings};
 use identities::Identities;
 pub(crate) use positions::Gone;
+use stalls::{Fetched, Place, Stalls};
 
 /// How long leaving the group may take before the consumer is left to itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +60,9 @@ pub(crate) struct Context {
     pending: AtomicBool,
     closing: AtomicBool,
     /// Of the partitions that are fetched, as of the last statistics; taken when looked at.
-    ends: Mutex<Option<BTreeMap<(String, i32), End>>>,
+    ends: Mutex<Option<BTreeMap<Place, End>>>,
+    /// The same partitions, until there are newer statistics.
+    fetched: Mutex<BTreeMap<Place, Fetched>>,
 }
 
 impl ClientContext for Context {
@@ -74,13 +78,18 @@ impl ClientContext for Context {
         let partitions = statistics.topics.into_iter().flat_map(|(topic, of_topic)| {
             of_topic.partitions.into_values().map(move |partition| (topic.clone(), partition))
         });
-        let known = partitions.filter(|(_, partition)| partition.desired && partition.ls_offset >= 0);
-        let ends = known.map(|(topic, partition)| {
-            let is_reached = partition.next_offset >= partition.ls_offset && partition.fetchq_cnt == 0;
-            ((topic, partition.partition), End { offset: partition.ls_offset, is_reached })
-        });
-        let ends = ends.collect();
+        let (mut ends, mut fetched) = (BTreeMap::new(), BTreeMap::new());
+        for (topic, partition) in partitions.filter(|(_, partition)| partition.desired) {
+            let place = (topic, partition.partition);
+            let (next, waiting) = (partition.next_offset, partition.fetchq_cnt);
+            if partition.ls_offset >= 0 {
+                let is_reached = next >= partition.ls_offset && waiting == 0;
+                ends.insert(place.clone(), End { offset: partition.ls_offset, is_reached });
+            }
+            fetched.insert(place, Fetched { next, waiting });
+        }
         *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends);
+        *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = fetched;
     }
 }
 
@@ -114,6 +123,7 @@ pub(crate) struct Member {
     asked: Asked,
     offsets: Offsets,
     identities: Identities,
+    stalls: Stalls,
     connection: Connection,
     group: String,
 }
@@ -131,6 +141,7 @@ impl Member {
             asked: Asked::default(),
             offsets: Offsets::new(connection)?,
             identities: Identities::default(),
+            stalls: Stalls::default(),
             connection: connection.clone(),
             group,
         })
@@ -191,10 +202,29 @@ impl Member {
         Some(behind.sum())
     }
 
+    /// To be called again and again while all partitions are fetched: a partition of which nothing comes, though it has more.
+    /// [`Member::begin`] is what helps. Asks the brokers once a minute.
+    pub(crate) fn stalled(&mut self) -> Option<String> {
+        if !self.stalls.is_due() {
+            return None;
+        }
+        let consumer = self.consumer.as_ref()?;
+        let fetched = consumer.client().context().fetched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (topic, partition) = self.stalls.look(&fetched, || admin::stable_ends(consumer, fetched.keys()))?;
+        Some(format!("nothing comes of {topic}[{partition}], which has more: it is fetched anew"))
+    }
+
+    /// Where partitions are paused, or fetched from elsewhere, what was seen before says nothing.
+    pub(crate) fn watch_anew(&mut self) {
+        self.stalls = Stalls::default();
+        self.context().fetched.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Fetches these partitions from these positions: the answer to [`Event::Assigned`], and the way back to what is
     /// committed. What was fetched before is discarded by the client. Not `seek`, which a partition refuses whose position
     /// was lost: with `auto.offset.reset=error` the client stops its fetcher, and only an assignment starts one.
-    pub(crate) fn begin(&self, positions: &[Assigned]) -> Result<(), Error> {
+    pub(crate) fn begin(&mut self, positions: &[Assigned]) -> Result<(), Error> {
+        self.watch_anew();
         let list = offset_list(positions.iter().map(|at| (at.topic.as_str(), at.partition, at.position)))?;
         client::assign(self.consumer(), &list).map_err(Error::kafka("take the assigned partitions"))
     }
@@ -202,6 +232,7 @@ impl Member {
     /// Fetches nothing any more: the answer to [`Event::Revoked`].
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         self.identities.forget();
+        self.watch_anew();
         client::unassign(self.consumer()).map_err(Error::kafka("give the revoked partitions back"))
     }
 
@@ -245,4 +276,81 @@ pub(crate) fn offset_list<'t>(offsets: impl Iterator<Item = (&'t str, i32, i64)>
 pub(crate) fn is_position_lost(error: &KafkaError) -> bool {
     use rdkafka::error::RDKafkaErrorCode as Code;
     matches!(error.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use freshet_testkit::Broker;
+    use rdkafka::message::Message as _;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+
+    use super::*;
+    use crate::admin::TopicSpec;
+
+    const TOPIC: &str = "stalls";
+
+    /// One record into each of two partitions, with the marker of the transaction behind it.
+    fn publish(producer: &BaseProducer) {
+        producer.begin_transaction().unwrap();
+        for partition in 0..2 {
+            let record = BaseRecord::to(TOPIC).partition(partition).key("k").payload("v");
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.commit_transaction(Duration::from_secs(20)).unwrap();
+    }
+
+    /// Polls until each of these partitions has given a record, and the client has told where it is.
+    fn take(member: &Member, partitions: &[i32]) {
+        let mut missing: BTreeSet<i32> = partitions.iter().copied().collect();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !missing.is_empty() || member.context().fetched.lock().unwrap().len() < 2 {
+            assert!(Instant::now() < deadline, "nothing came of {missing:?}");
+            if let Some(Ok(message)) = member.consumer().poll(Duration::from_millis(100)) {
+                missing.remove(&message.partition());
+            }
+        }
+    }
+
+    fn look(member: &mut Member) -> Option<String> {
+        // The next statistics.
+        member.context().fetched.lock().unwrap().clear();
+        take(member, &[]);
+        member.stalls.is_due_at_once();
+        member.stalled()
+    }
+
+    /// A partition that is paused behind the member's back stands for one that the client forgot.
+    #[test]
+    fn a_partition_of_which_nothing_comes_is_found_and_an_idle_one_is_not() {
+        let mut connection = Connection::to(Broker::shared().bootstrap());
+        connection.extra.insert("statistics.interval.ms".to_owned(), "100".to_owned());
+        let spec = TopicSpec { name: TOPIC.to_owned(), partitions: 2, may_grow: false, settings: BTreeMap::new() };
+        admin::ensure_topics(&connection, &[spec]).unwrap();
+        let config = settings::producer(&connection, "test", Some("stalls")).unwrap();
+        let producer: BaseProducer = config.create().unwrap();
+        producer.init_transactions(Duration::from_secs(20)).unwrap();
+        publish(&producer);
+
+        let kind = settings::Consumer::Group { group: "stalls" };
+        let mut member = Member::join(&connection, "test", kind).unwrap();
+        let from_start = |partition| Assigned { topic: TOPIC.to_owned(), partition, position: 0 };
+        member.begin(&[from_start(0), from_start(1)]).unwrap();
+        take(&member, &[0, 1]);
+        // Idle, behind a marker.
+        assert_eq!((look(&mut member), look(&mut member)), (None, None));
+
+        let mut paused = TopicPartitionList::new();
+        paused.add_partition(TOPIC, 1);
+        member.consumer().pause(&paused).unwrap();
+        publish(&producer);
+        take(&member, &[0]);
+        assert_eq!(look(&mut member), None, "what is new may be on its way");
+        let found = look(&mut member).unwrap();
+        assert!(found.contains("stalls[1]"), "{found}");
+        member.consumer().resume(&paused).unwrap();
+        take(&member, &[1]);
+        assert_eq!(look(&mut member), None);
+    }
 }

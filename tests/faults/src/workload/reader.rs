@@ -1,4 +1,5 @@
-//! A department's consumer, and another where it has locked itself up: whose client fails is not what is tested.
+//! A department's consumer, and another where it has locked itself up; where it is quiet, it fetches anew what it may have
+//! forgotten. Whose client fails is not what is tested.
 
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ impl<'d> Reader<'d> {
                 self.renewed += 1;
                 let group = format!("{}-{}", self.group, self.renewed);
                 self.consumer = Consumer::new(&self.desk.kafka, &group, &self.topics)?;
+            } else if let Err(error) = self.consumer.fetch_anew() {
+                self.desk.ledger.trouble(format!("{}: {error}", self.group));
             }
             self.heard = Instant::now();
         }

@@ -240,6 +240,8 @@ impl Loop<'_> {
             self.settle(stage)?;
         } else if let Some(topic) = self.input.made_anew() {
             return Err(Trouble::Rewind { why: format!("{topic} was deleted and made anew") });
+        } else if let Some(why) = self.input.stalled() {
+            return Err(Trouble::Rewind { why });
         }
         let wait = if stage.has_background_work() { Duration::ZERO } else { IDLE_WAIT };
         let batch_records = match self.one_by_one {

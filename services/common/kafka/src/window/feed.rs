@@ -197,6 +197,11 @@ impl Feed {
             }
             self.member.done();
         }
+        if self.flow == Flow::Reading
+            && let Some(why) = self.member.stalled()
+        {
+            return Err(self.join_again(why)?);
+        }
         self.hand_over()?;
         if !self.kept.is_empty() && self.flow == Flow::Reading {
             self.shared.waits.swap(true, Ordering::SeqCst);
@@ -233,10 +238,8 @@ impl Feed {
     /// What it means that the consumer reports an error.
     fn failed(&mut self, error: KafkaError) -> Result<(), Fault> {
         if is_position_lost(&error) {
-            // Leaving and joining again finds the earliest record that is kept, and says what is gone.
-            let _ = self.member.subscribe(&[]);
-            self.member.subscribe(std::slice::from_ref(&self.settings.topic))?;
-            return Err(Fault::retry("poll", error));
+            // Finds the earliest record that is kept, and says what is gone.
+            return Err(self.join_again(error.to_string())?);
         }
         match classify(&error) {
             Exit::Retry | Exit::Abort => {
@@ -246,6 +249,13 @@ impl Feed {
             }
             Exit::Fatal => Err(Fault::fatal("poll", error)),
         }
+    }
+
+    /// Leaves the group and joins it.
+    fn join_again(&self, why: String) -> Result<Fault, Fault> {
+        let _ = self.member.subscribe(&[]);
+        self.member.subscribe(std::slice::from_ref(&self.settings.topic))?;
+        Ok(Fault::retry("poll", why))
     }
 
     /// Hands what is kept to the window where it has room. Where it has none for long, the partitions are paused and the
@@ -285,6 +295,7 @@ impl Feed {
         };
         bounded("pause or resume", set).map_err(|error| Fault::retry("pause or resume", error))?;
         self.flow = wanted;
+        self.member.watch_anew();
         Ok(())
     }
 

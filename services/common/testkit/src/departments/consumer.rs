@@ -80,6 +80,18 @@ impl Consumer {
         answer.recv_timeout(limit).is_ok()
     }
 
+    /// Fetches all its partitions anew from where it is: a client may forget one (librdkafka issue 4492). Blocking.
+    pub fn fetch_anew(&self) -> Result<(), KafkaError> {
+        let positions = self.inner.position()?;
+        if positions.count() == 0 {
+            return Ok(());
+        }
+        self.inner.assign(&positions)?;
+        // The next assignment must not come before the fetchers have stopped (issue 5573); the second answer is behind that.
+        self.inner.assignment()?;
+        self.inner.assignment().map(drop)
+    }
+
     /// The next record, or None where none came in time. Blocking.
     pub fn next(&self, limit: Duration) -> Result<Option<Received>, KafkaError> {
         match self.inner.poll(limit) {
