@@ -85,18 +85,34 @@ fn beside(
     })
 }
 
-/// Validator and router at once on a backlog of so many events, until the router has worked off three quarters of what came
-/// behind the first quarter. Events a second: what the two sustain, with a publisher and a subscriber away.
+/// Validator and router at once on a backlog of so many events, with a publisher and a subscriber beside them, since all of
+/// them share the machine, until the router has worked off three quarters of what came behind the first quarter. Events a
+/// second: what all of it sustains.
 pub fn both_at_once(cluster: &Cluster, records: u64) -> anyhow::Result<f64> {
-    let generator = cluster.new_entities(0)?;
-    cluster.load_from(INPUT, generator, records)?;
+    cluster.load_from(INPUT, cluster.new_entities(0)?, records)?;
+    let view = format!("view.{}", cluster.view_of("counter")?);
     let validator = cluster.start_service(|connection, context| {
         freshet_validator::run(freshet_validator::Config::default(), connection, context)
     });
     let router = cluster.start_service(|connection, context| {
         freshet_router::run(freshet_router::Config::default(), connection, context)
     });
-    let routed = watch(&|| router.count("freshet_router_records_total"), records / 4, records / 4 * 3)?;
+    let over = AtomicBool::new(false);
+    let routed = std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| cluster.load_from(INPUT, cluster.new_entities(1)?, records));
+        let subscriber = scope.spawn(|| {
+            let consumer = Consumer::new(&cluster.connection.bootstrap_servers, "bench.latency.beside", &[&view])?;
+            while !over.load(Ordering::Relaxed) {
+                consumer.next(Duration::from_millis(100))?;
+            }
+            anyhow::Ok(())
+        });
+        let routed = watch(&|| router.count("freshet_router_records_total"), records / 4, records / 4 * 3);
+        over.store(true, Ordering::Relaxed);
+        publisher.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
+        subscriber.join().map_err(|_| anyhow::anyhow!("the subscriber panicked"))??;
+        routed
+    })?;
     validator.stop(&cluster.runtime)?;
     router.stop(&cluster.runtime)?;
     Ok(routed.events_per_second())
