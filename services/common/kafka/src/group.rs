@@ -209,7 +209,9 @@ impl Member {
             return None;
         }
         let consumer = self.consumer.as_ref()?;
-        let fetched = consumer.client().context().fetched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Taken: what the next look sees must be newer.
+        let fetched =
+            std::mem::take(&mut *consumer.client().context().fetched.lock().unwrap_or_else(PoisonError::into_inner));
         let (topic, partition) = self.stalls.look(&fetched, || admin::stable_ends(consumer, fetched.keys()))?;
         Some(format!("nothing comes of {topic}[{partition}], which has more: it is fetched anew"))
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Topic and partition.
 pub(super) type Place = (String, i32);
 
-/// Between two looks. What had ended somewhere at the one must be fetched at the other.
+/// Between two looks. Where a partition had more at the one, the client must have gone on by the other.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// How far the client is with a partition, by its statistics.
@@ -20,16 +20,17 @@ pub(super) struct Fetched {
     pub(super) waiting: i64,
 }
 
-/// The ends of one look, held against what is fetched at the next.
+/// What had more at the last look, held against what is fetched at this one.
 #[derive(Debug)]
 pub(super) struct Stalls {
-    ends: BTreeMap<Place, i64>,
+    /// The offset that was to be fetched next.
+    unfinished: BTreeMap<Place, i64>,
     looked: Instant,
 }
 
 impl Default for Stalls {
     fn default() -> Self {
-        Self { ends: BTreeMap::new(), looked: Instant::now() }
+        Self { unfinished: BTreeMap::new(), looked: Instant::now() }
     }
 }
 
@@ -43,7 +44,7 @@ impl Stalls {
         self.looked -= EVERY;
     }
 
-    /// The first partition that had not ended where the client still is. `ends` gives the last stable offsets, or nothing
+    /// The first partition that had more a look ago, and is where it was. `ends` gives the last stable offsets, or nothing
     /// where the brokers do not say.
     pub(super) fn look(
         &mut self,
@@ -51,11 +52,14 @@ impl Stalls {
         ends: impl FnOnce() -> Option<BTreeMap<Place, i64>>,
     ) -> Option<Place> {
         self.looked = Instant::now();
-        let is_stalled = |(place, end): &(&Place, &i64)| {
-            fetched.get(*place).is_some_and(|at| at.waiting == 0 && (0..**end).contains(&at.next))
-        };
-        let stalled = self.ends.iter().find(is_stalled).map(|(place, _)| place.clone());
-        self.ends = if fetched.is_empty() { BTreeMap::new() } else { ends().unwrap_or_default() };
+        let has_stayed = |(place, next): &(&Place, &i64)| fetched.get(*place).is_some_and(|at| at.next == **next);
+        let stalled = self.unfinished.iter().find(has_stayed).map(|(place, _)| place.clone());
+        let ends = if fetched.is_empty() { None } else { ends() }.unwrap_or_default();
+        let unfinished = ends.into_iter().filter_map(|(place, end)| {
+            let at = fetched.get(&place)?;
+            (at.waiting == 0 && (0..end).contains(&at.next)).then_some((place, at.next))
+        });
+        self.unfinished = unfinished.collect();
         stalled
     }
 }
@@ -77,12 +81,21 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_before_an_end_that_was_there_a_look_ago_is_stalled() {
+    fn who_has_more_and_stays_is_stalled() {
         let mut stalls = Stalls::default();
-        // What came meanwhile may be on its way.
         assert_eq!(stalls.look(&fetched(&[(7, 0), (3, 0)]), || ends(&[7, 9])), None);
+        // What came meanwhile may be on its way.
         assert_eq!(stalls.look(&fetched(&[(7, 0), (3, 0)]), || ends(&[8, 9])), Some(place(1)));
         assert_eq!(stalls.look(&fetched(&[(8, 0), (9, 0)]), || ends(&[8, 9])), None);
+        assert_eq!(stalls.look(&fetched(&[(8, 0), (9, 0)]), || ends(&[8, 9])), None);
+    }
+
+    #[test]
+    fn who_works_off_a_backlog_is_not() {
+        let mut stalls = Stalls::default();
+        for next in (0..1_000_000).step_by(100_000) {
+            assert_eq!(stalls.look(&fetched(&[(next, 0)]), || ends(&[1_000_000])), None);
+        }
     }
 
     #[test]
