@@ -88,6 +88,7 @@ impl Bus {
             brokers: BROKERS as u8,
             heap: "320m".to_owned(),
             throwaway: true,
+            is_kept: true,
             listeners: network.listeners(),
             ..BrokerSettings::new(folder.join("kafka"))
         };

@@ -80,9 +80,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         eprintln!("everything is kept in {}", home.keep().display());
         return in_folder(options, &folder).await;
     }
-    let report = in_folder(options, &folder).await;
-    drop(home);
-    report
+    let report = in_folder(options, &folder).await?;
+    if !report.is_good() {
+        eprintln!("logs and data are kept in {}", home.keep().display());
+    }
+    Ok(report)
 }
 
 async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {

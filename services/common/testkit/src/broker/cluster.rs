@@ -278,6 +278,10 @@ impl Cluster {
         Ok(())
     }
 
+    fn removes(&self) -> bool {
+        self.settings.throwaway && !self.settings.is_kept
+    }
+
     fn spawn(&self, index: usize) -> Result<Supervised, BrokerError> {
         self.spawn_as(index, "server.properties")
     }
@@ -295,7 +299,7 @@ impl Cluster {
             marker: properties.display().to_string(),
             signal: if throwaway { Signal::SIGKILL } else { Signal::SIGTERM },
             limit: STOP_LIMIT,
-            remove: throwaway.then(|| self.settings.data_dir.clone()),
+            remove: self.removes().then(|| self.settings.data_dir.clone()),
         };
         Supervised::spawn(&mut command, ending).map_err(io("starting", &self.java))
     }
@@ -355,7 +359,7 @@ fn log_bytes(folder: &Path) -> u64 {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop();
-        if self.settings.throwaway {
+        if self.removes() {
             // A temporary folder that stays behind does no harm.
             let _ = fs::remove_dir_all(&self.settings.data_dir);
         }

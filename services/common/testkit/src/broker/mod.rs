@@ -34,6 +34,8 @@ pub struct BrokerSettings {
     pub port_base: Option<u16>,
     /// For tests: compiles less eagerly (starts faster, runs slower), is killed at the end and its folder removed.
     pub throwaway: bool,
+    /// Whoever made the folder removes it, also where it is throwaway.
+    pub is_kept: bool,
     /// Listeners beside the usual one, for clients that reach the brokers by other addresses.
     pub listeners: Vec<Listener>,
     /// A further listener with TLS and passwords, and an authorizer; for one broker.
@@ -60,6 +62,7 @@ impl BrokerSettings {
             heap: "512m".to_owned(),
             port_base: None,
             throwaway: false,
+            is_kept: false,
             listeners: Vec::new(),
             secured: None,
         }
