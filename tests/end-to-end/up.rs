@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use freshet_testkit::broker::Life;
 use freshet_testkit::departments::Consumer;
 use freshet_testkit::{Broker, BrokerSettings};
 use nix::sys::signal::{Signal, kill};
@@ -162,7 +163,7 @@ fn a_cluster_that_somebody_else_started_is_used_and_left_as_it_is() {
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path().canonicalize().expect("a folder");
-    let mut foreign = BrokerSettings { throwaway: true, ..BrokerSettings::new(folder.join("foreign")) };
+    let mut foreign = BrokerSettings { life: Life::Throwaway, ..BrokerSettings::new(folder.join("foreign")) };
     foreign.heap = "384m".to_owned();
     let mut foreign = Broker::start(foreign).expect("a cluster");
     let bootstrap = foreign.bootstrap();

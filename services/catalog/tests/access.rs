@@ -10,7 +10,7 @@ use freshet_catalog_model::access::Roles;
 use freshet_kafka::connection::{Mechanism, Protocol, Sasl, Security, Tls};
 use freshet_kafka::{Connection, acl, admin};
 use freshet_runtime::Context;
-use freshet_testkit::broker::Secured;
+use freshet_testkit::broker::{Life, Secured};
 use freshet_testkit::departments::Refusal;
 use freshet_testkit::{Broker, BrokerSettings};
 use jiff::civil::date;
@@ -88,8 +88,11 @@ async fn departments_may_do_what_the_catalogue_says_and_nothing_else() {
     std::fs::create_dir_all(folder.join("other")).expect("a folder");
     let secured = Secured::make(&folder, &USERS).expect("certificates");
     let other = Secured::make(&folder.join("other"), &[]).expect("certificates");
-    let settings =
-        BrokerSettings { throwaway: true, secured: Some(secured.clone()), ..BrokerSettings::new(folder.join("kafka")) };
+    let settings = BrokerSettings {
+        life: Life::Throwaway,
+        secured: Some(secured.clone()),
+        ..BrokerSettings::new(folder.join("kafka"))
+    };
     let _broker = tokio::task::spawn_blocking(|| Broker::start(settings)).await.expect("no panic").expect("a broker");
     let cluster = Cluster { secured, folder: folder.clone() };
     let ca = cluster.secured.ca_file.clone();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use freshet_testkit::broker::Life;
 use freshet_testkit::departments::{Consumer, Producer, Pull, PullError, Received, Receiver};
 use freshet_testkit::postgres::Server;
 use freshet_testkit::{Broker, BrokerSettings};
@@ -312,7 +313,7 @@ impl World {
     fn lose_the_cluster(&mut self) {
         self.bus.broker.kill();
         let folder = self.bus.folder.path().join("kafka-again");
-        let settings = BrokerSettings { throwaway: true, ..BrokerSettings::new(folder) };
+        let settings = BrokerSettings { life: Life::Throwaway, ..BrokerSettings::new(folder) };
         self.bus.broker = Broker::start(settings).unwrap_or_else(|error| panic!("the new broker: {error}"));
     }
 

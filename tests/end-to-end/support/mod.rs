@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use freshet_testkit::broker::Secured;
+use freshet_testkit::broker::{Life, Secured};
 use freshet_testkit::{Broker, BrokerSettings};
 use sha2::{Digest, Sha256};
 
@@ -93,7 +93,8 @@ impl Bus {
     pub fn start_on(options: &Options<'_>, logon: Option<Logon>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let secured = logon.as_ref().map(|logon| logon.secured.clone());
-        let broker = BrokerSettings { throwaway: true, secured, ..BrokerSettings::new(folder.path().join("kafka")) };
+        let broker =
+            BrokerSettings { life: Life::Throwaway, secured, ..BrokerSettings::new(folder.path().join("kafka")) };
         let broker = Broker::start(broker).unwrap_or_else(|error| panic!("the broker: {error}"));
         let [gateway, pull, registry, observer] = [(); 4].map(|()| free_port());
         let files = Files::write(folder.path(), options);

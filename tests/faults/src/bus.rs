@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, bail};
+use freshet_testkit::broker::Life;
 use freshet_testkit::{Broker, BrokerSettings};
 
 use crate::limit::Cell;
@@ -87,8 +88,7 @@ impl Bus {
         let broker = BrokerSettings {
             brokers: BROKERS as u8,
             heap: "320m".to_owned(),
-            throwaway: true,
-            is_kept: true,
+            life: Life::Brief,
             listeners: network.listeners(),
             ..BrokerSettings::new(folder.join("kafka"))
         };

@@ -72,22 +72,23 @@ const CALM: Duration = Duration::from_secs(4);
 /// How often it is looked whether everything is there.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Plays a run. An error where the bus could not even be started.
+/// Plays a run. An error where the bus could not even be started. Unless every promise was kept, logs and data stay.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let home = tempfile::Builder::new().prefix("freshet-faults-").tempdir()?;
-    let folder = home.path().to_owned();
     if options.keep {
-        eprintln!("everything is kept in {}", home.keep().display());
-        return in_folder(options, &folder).await;
+        eprintln!("everything is kept in {}", home.path().display());
     }
-    let report = in_folder(options, &folder).await?;
-    if !report.is_good() {
-        eprintln!("logs and data are kept in {}", home.keep().display());
+    let small_disk = SmallDisk::mount(&home.path().join("kafka/node-3"));
+    let report = in_folder(options, home.path(), small_disk.as_ref()).await;
+    if options.keep || !report.as_ref().is_ok_and(Report::is_good) {
+        let folder = home.keep();
+        small_disk.iter().for_each(|disk| disk.save(&folder.join("node-3")));
+        eprintln!("logs and data are kept in {}", folder.display());
     }
-    Ok(report)
+    report
 }
 
-async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
+async fn in_folder(options: &Options, folder: &Path, small_disk: Option<&SmallDisk>) -> anyhow::Result<Report> {
     let server = tokio::task::spawn_blocking(Server::start_private).await??;
     let ledger = Arc::new(Ledger::default());
     let receiver = Arc::new(Receiver::start(ledger.clone()).await?);
@@ -98,7 +99,6 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let database_url = |port: u16| format!("postgres://freshet@127.0.0.1:{port}/postgres");
     let secrets = secrets(catalog.grants.values(), &database_url(network.port(DATABASE)));
     let files = Files::write(folder, catalog.departments.keys().map(String::as_str), &secrets)?;
-    let small_disk = SmallDisk::mount(&folder.join("kafka/node-3"));
     for grant in &grants {
         if let Delivery::Postgres { table, .. } = &grant.delivery {
             database::prepare(&server.url(), table).await?;
@@ -143,7 +143,7 @@ async fn in_folder(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         subscribers,
         webhooks: of_way(&grants, |delivery| matches!(delivery, Delivery::Webhook { .. }).then(String::new)),
         tables: grants.iter().filter_map(table).collect(),
-        small_disk: small_disk.as_ref().map(|disk| disk.folder.clone()),
+        small_disk: small_disk.map(|disk| disk.folder.clone()),
         late: Mutex::default(),
         brokers: Mutex::default(),
         handle: tokio::runtime::Handle::current(),
@@ -335,6 +335,14 @@ impl SmallDisk {
         std::fs::create_dir_all(folder).ok()?;
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=700m", "tmpfs"]).arg(folder).output();
         mounted.is_ok_and(|output| output.status.success()).then(|| Self { folder: folder.to_owned() })
+    }
+
+    /// What is on it goes with it.
+    fn save(&self, to: &Path) {
+        let copied = Command::new("cp").arg("-a").arg(&self.folder).arg(to).status();
+        if !copied.is_ok_and(|status| status.success()) {
+            eprintln!("the data of the small disk could not be copied to {}", to.display());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use freshet_testkit::broker::Life;
 use freshet_testkit::ports::free_port;
 use freshet_testkit::supervised::{Ending, Supervised};
 use freshet_testkit::{Broker, BrokerSettings};
@@ -56,7 +57,7 @@ impl SmallBus {
         let folder = tempfile::Builder::new().prefix("freshet-memory-").tempdir()?;
         let broker = BrokerSettings {
             heap: "1g".to_owned(),
-            throwaway: true,
+            life: Life::Throwaway,
             ..BrokerSettings::new(folder.path().join("kafka"))
         };
         let broker = Broker::start(broker)?;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use freshet_catalog_model::{Catalog, plan, yaml};
 use freshet_core::topics;
+use freshet_testkit::broker::Life;
 use freshet_testkit::ports::free_port;
 use freshet_testkit::supervised::{Ending, Supervised};
 use freshet_testkit::{Broker, BrokerSettings};
@@ -43,7 +44,7 @@ impl Bus {
     /// Blocking.
     pub fn start() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("freshet-overload-").tempdir()?;
-        let broker = BrokerSettings { throwaway: true, ..BrokerSettings::new(folder.path().join("kafka")) };
+        let broker = BrokerSettings { life: Life::Throwaway, ..BrokerSettings::new(folder.path().join("kafka")) };
         let broker = Broker::start(broker)?;
         let (program, bootstrap) = (program()?, broker.bootstrap());
         let mut apply = Command::new(&program);

@@ -6,6 +6,7 @@ use freshet_catalog_model::{Department, Entry, Title};
 use freshet_kafka::Connection;
 use freshet_kafka::admin::{self, TopicSpec};
 use freshet_kafka::catalog::{self, State};
+use freshet_testkit::broker::Life;
 use freshet_testkit::{Broker, BrokerSettings};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ fn ids(catalog: &freshet_catalog_model::Catalog) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn followed_live_and_fails_closed() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = BrokerSettings { throwaway: true, ..BrokerSettings::new(folder.path()) };
+    let settings = BrokerSettings { life: Life::Throwaway, ..BrokerSettings::new(folder.path()) };
     let broker = tokio::task::spawn_blocking(move || Broker::start(settings).unwrap()).await.unwrap();
     let connection = Connection::to(broker.bootstrap());
     let stop = CancellationToken::new();

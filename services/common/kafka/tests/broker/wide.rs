@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use freshet_kafka::Connection;
 use freshet_kafka::admin::{self, TopicSpec};
+use freshet_testkit::broker::Life;
 use freshet_testkit::{Broker, BrokerSettings};
 
 /// A broker of its own: while it opens these, it serves nobody anything new.
 #[test]
 fn topics_of_many_partitions_can_be_used_when_they_are_made() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = BrokerSettings { throwaway: true, ..BrokerSettings::new(folder.path().join("kafka")) };
+    let settings = BrokerSettings { life: Life::Throwaway, ..BrokerSettings::new(folder.path().join("kafka")) };
     let broker = Broker::start(settings).unwrap();
     let connection = Connection::to(broker.bootstrap());
     let spec = |number| TopicSpec {

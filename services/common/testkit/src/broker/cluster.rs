@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::{self, Missing};
 use super::properties::{self, Ports};
-use super::{BrokerError, BrokerSettings, Secured, jars};
+use super::{BrokerError, BrokerSettings, Life, Secured, jars};
 use crate::ports::free_ports;
 use crate::supervised::{Ending, Supervised, end_orphans};
 
@@ -167,7 +167,7 @@ impl Cluster {
     }
 
     pub(super) fn stop(&mut self) {
-        if self.settings.throwaway {
+        if self.settings.life != Life::Long {
             return self.kill();
         }
         for node in self.nodes.iter_mut().flatten() {
@@ -279,7 +279,7 @@ impl Cluster {
     }
 
     fn removes(&self) -> bool {
-        self.settings.throwaway && !self.settings.is_kept
+        self.settings.life == Life::Throwaway
     }
 
     fn spawn(&self, index: usize) -> Result<Supervised, BrokerError> {
@@ -294,10 +294,9 @@ impl Cluster {
         let properties = folder.join(properties);
         let mut command = self.java(index, &self.settings.heap);
         command.arg("kafka.Kafka").arg(&properties).stdout(console).stderr(errors);
-        let throwaway = self.settings.throwaway;
         let ending = Ending {
             marker: properties.display().to_string(),
-            signal: if throwaway { Signal::SIGKILL } else { Signal::SIGTERM },
+            signal: if self.settings.life == Life::Long { Signal::SIGTERM } else { Signal::SIGKILL },
             limit: STOP_LIMIT,
             remove: self.removes().then(|| self.settings.data_dir.clone()),
         };
@@ -318,7 +317,7 @@ impl Cluster {
             .arg(format!("-Dlog4j2.configurationFile={}", folder.join("log4j2.properties").display()))
             .arg(format!("-Dkafka.logs.dir={}", folder.join("log").display()))
             .args(["-cp", &self.class_path]);
-        if self.settings.throwaway {
+        if self.settings.life != Life::Long {
             command.arg("-XX:TieredStopAtLevel=1");
         }
         command

@@ -32,14 +32,22 @@ pub struct BrokerSettings {
     pub heap: String,
     /// The first of `2 × brokers` ports; free ones are chosen where none is given.
     pub port_base: Option<u16>,
-    /// For tests: compiles less eagerly (starts faster, runs slower), is killed at the end and its folder removed.
-    pub throwaway: bool,
-    /// Whoever made the folder removes it, also where it is throwaway.
-    pub is_kept: bool,
+    pub life: Life,
     /// Listeners beside the usual one, for clients that reach the brokers by other addresses.
     pub listeners: Vec<Listener>,
     /// A further listener with TLS and passwords, and an authorizer; for one broker.
     pub secured: Option<Secured>,
+}
+
+/// What a broker is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Work. It is ended in good order.
+    Long,
+    /// A test: compiles less eagerly (starts faster, runs slower), is killed at the end. Whoever made its folder removes it.
+    Brief,
+    /// The same, and its folder goes with it.
+    Throwaway,
 }
 
 /// One more listener of every broker. Clients that begin there are sent to its advertised ports: a proxy between them and
@@ -61,8 +69,7 @@ impl BrokerSettings {
             brokers: 1,
             heap: "512m".to_owned(),
             port_base: None,
-            throwaway: false,
-            is_kept: false,
+            life: Life::Long,
             listeners: Vec::new(),
             secured: None,
         }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Broker, BrokerSettings};
+use super::{Broker, BrokerSettings, Life};
 
 static SHARED: OnceLock<Broker> = OnceLock::new();
 
@@ -11,7 +11,7 @@ pub(super) fn shared() -> &'static Broker {
     SHARED.get_or_init(|| {
         let folder = tempfile::Builder::new().prefix("freshet-broker-").tempdir().map(tempfile::TempDir::keep);
         let folder = folder.expect("a temporary folder for the tests' broker");
-        let settings = BrokerSettings { throwaway: true, ..BrokerSettings::new(folder) };
+        let settings = BrokerSettings { life: Life::Throwaway, ..BrokerSettings::new(folder) };
         Broker::start(settings).unwrap_or_else(|error| panic!("the tests' broker: {error}"))
     })
 }
