@@ -7,7 +7,7 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel as Level};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 use rdkafka::{ClientContext, TopicPartitionList};
 
@@ -72,6 +72,16 @@ pub(crate) fn close<C: ConsumerContext + 'static>(consumer: BaseConsumer<C>, lim
     if closer.is_ok() && wait.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
         tracing::warn!("a consumer did not close in time and is left behind");
     }
+}
+
+/// Why a record that has no [`written_at`] counts as not written.
+pub(crate) const NO_OFFSET: &str = "the client says that the record is written, but not at which offset";
+
+/// The offset that the broker gave a record when it acknowledged it. The client reports records as written without one
+/// where a later batch of theirs was acknowledged: it takes for granted that the broker has the earlier one then, and a
+/// broker that knew nothing of the producer has not (docs/decisions/0017).
+pub(crate) fn written_at(message: &BorrowedMessage<'_>) -> Option<i64> {
+    Some(message.offset()).filter(|offset| *offset >= 0)
 }
 
 impl ProducerContext for Plain {

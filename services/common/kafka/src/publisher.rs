@@ -198,7 +198,10 @@ impl ProducerContext for Acknowledge {
 
     fn delivery(&self, result: &DeliveryResult<'_>, pending: Box<Pending>) {
         let answer = match result {
-            Ok(message) => Ok(Position { partition: message.partition(), offset: message.offset() }),
+            Ok(message) => match client::written_at(message) {
+                Some(offset) => Ok(Position { partition: message.partition(), offset }),
+                None => Err(PublishError::Other { reason: client::NO_OFFSET.to_owned() }),
+            },
             Err((error, message)) => {
                 let bytes = message.key_len() + message.payload_len();
                 Err(PublishError::from_kafka(error, message.topic(), bytes))

@@ -125,7 +125,12 @@ async fn send(producer: &Producer, topic: &str, batch: &[Event]) -> anyhow::Resu
         waiting.push(producer.send(topic, event.key.as_bytes(), event.value.as_deref(), &attributes).await?);
     }
     for sent in waiting {
-        sent.await.context("the producer was closed")?.map_err(|(error, _)| error)?;
+        let written = sent.await.context("the producer was closed")?.map_err(|(error, _)| error)?;
+        // What a department must look at, too (docs/decisions/0017).
+        anyhow::ensure!(
+            written.offset >= 0,
+            "the client names no offset: it does not know that the broker has the event"
+        );
     }
     Ok(())
 }

@@ -63,7 +63,11 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
-        let Err((error, message)) = result else { return };
+        let (error, message) = match result {
+            Ok(message) if client::written_at(message).is_some() => return,
+            Ok(message) => (&KafkaError::MessageProduction(Code::NoOffset), message),
+            Err((error, message)) => (error, message),
+        };
         let purged = matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight));
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.is_none() && !purged {
