@@ -71,7 +71,7 @@ impl LoopMetrics {
                 name("errors_total"),
                 "Errors that the loop met and outlived, by kind.",
                 "kind",
-                &["poll", "retry", "expired", "made_anew", "unwritable"],
+                &["poll", "retry", "stalled", "expired", "made_anew", "unwritable"],
             )?,
             last_progress: register(
                 registry,
@@ -190,7 +190,7 @@ impl WindowMetrics {
                 name("errors_total"),
                 "Errors that the window met and outlived.",
                 "kind",
-                &["poll", "commit", "expired", "made_anew"],
+                &["poll", "commit", "stalled", "expired", "made_anew"],
             )?,
         })
     }

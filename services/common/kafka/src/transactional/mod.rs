@@ -241,6 +241,7 @@ impl Loop<'_> {
         } else if let Some(topic) = self.input.made_anew() {
             return Err(Trouble::Rewind { why: format!("{topic} was deleted and made anew") });
         } else if let Some(why) = self.input.stalled() {
+            self.metrics.errors.with_label_values(&["stalled"]).inc();
             return Err(Trouble::Rewind { why });
         }
         let wait = if stage.has_background_work() { Duration::ZERO } else { IDLE_WAIT };

@@ -200,7 +200,8 @@ impl Feed {
         if self.flow == Flow::Reading
             && let Some(why) = self.member.stalled()
         {
-            return Err(self.join_again(why)?);
+            self.metrics.errors.with_label_values(&["stalled"]).inc();
+            return Err(self.join_again(why));
         }
         self.hand_over()?;
         if !self.kept.is_empty() && self.flow == Flow::Reading {
@@ -239,7 +240,7 @@ impl Feed {
     fn failed(&mut self, error: KafkaError) -> Result<(), Fault> {
         if is_position_lost(&error) {
             // Finds the earliest record that is kept, and says what is gone.
-            return Err(self.join_again(error.to_string())?);
+            return Err(self.join_again(error.to_string()));
         }
         match classify(&error) {
             Exit::Retry | Exit::Abort => {
@@ -251,11 +252,13 @@ impl Feed {
         }
     }
 
-    /// Leaves the group and joins it.
-    fn join_again(&self, why: String) -> Result<Fault, Fault> {
+    /// Leaves the group and joins it, and says why this turn ends here.
+    fn join_again(&self, why: String) -> Fault {
         let _ = self.member.subscribe(&[]);
-        self.member.subscribe(std::slice::from_ref(&self.settings.topic))?;
-        Ok(Fault::retry("poll", why))
+        match self.member.subscribe(std::slice::from_ref(&self.settings.topic)) {
+            Ok(()) => Fault::retry("poll", why),
+            Err(error) => error.into(),
+        }
     }
 
     /// Hands what is kept to the window where it has room. Where it has none for long, the partitions are paused and the

@@ -5,14 +5,18 @@
 mod feed;
 mod in_flight;
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use freshet_core::Fault;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Connection, OwnedRecord, WindowMetrics};
@@ -138,14 +142,17 @@ struct Window<D> {
     delivered: Vec<OwnedRecord>,
     is_releasing: bool,
     is_confirming: bool,
-    running: JoinSet<Step>,
+    /// All on the window's own task: a task for each record wakes another thread twice a record.
+    running: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Set once; nothing starts after it.
     parked: Option<String>,
     /// Records, and their bytes.
     most: (usize, usize),
 }
 
-/// What a task of the window came to.
+/// A step, or what it panicked with.
+type Ended = Result<Step, Box<dyn Any + Send>>;
+
 enum Step {
     Released(Vec<OwnedRecord>, Result<(), String>),
     Tried(OwnedRecord, Attempt),
@@ -171,7 +178,7 @@ impl<D: Deliver> Window<D> {
             delivered: Vec::new(),
             is_releasing: false,
             is_confirming: false,
-            running: JoinSet::new(),
+            running: FuturesUnordered::new(),
             parked: None,
             most,
         }
@@ -197,10 +204,10 @@ impl<D: Deliver> Window<D> {
                     Some(Control::Failed(fault)) => return Err(fault),
                     None => return Ok(WindowEnd::Stopped),
                 },
-                Some(step) = self.running.join_next() => {
+                Some(step) = self.running.next() => {
                     self.ended(step)?;
                     // Whatever has ended meanwhile is confirmed with it.
-                    while let Some(step) = self.running.try_join_next() {
+                    while let Some(Some(step)) = self.running.next().now_or_never() {
                         self.ended(step)?;
                     }
                 }
@@ -233,7 +240,7 @@ impl<D: Deliver> Window<D> {
         }
         self.is_releasing = true;
         let (deliver, records) = (Arc::clone(&self.deliver), std::mem::take(&mut self.startable));
-        self.running.spawn(async move {
+        self.start(async move {
             let released = deliver.release(&records).await;
             Step::Released(records, released)
         });
@@ -245,20 +252,24 @@ impl<D: Deliver> Window<D> {
         }
         self.is_confirming = true;
         let (deliver, records) = (Arc::clone(&self.deliver), std::mem::take(&mut self.delivered));
-        self.running.spawn(async move {
+        self.start(async move {
             let confirmed = deliver.confirm(&records).await;
             Step::Confirmed(records, confirmed)
         });
     }
 
-    /// Notes the end of a task.
-    fn ended(&mut self, step: Result<Step, tokio::task::JoinError>) -> Result<(), Fault> {
+    fn start(&self, step: impl Future<Output = Step> + Send + 'static) {
+        self.running.push(AssertUnwindSafe(step).catch_unwind().boxed());
+    }
+
+    /// Notes the end of a step.
+    fn ended(&mut self, step: Ended) -> Result<(), Fault> {
         match step {
             Ok(Step::Released(records, Ok(()))) => {
                 self.is_releasing = false;
                 for record in records.into_iter().filter(|_| self.parked.is_none()) {
                     let deliver = Arc::clone(&self.deliver);
-                    self.running.spawn(async move {
+                    self.start(async move {
                         let attempt = deliver.deliver(&record).await;
                         Step::Tried(record, attempt)
                     });
@@ -273,8 +284,8 @@ impl<D: Deliver> Window<D> {
             Ok(Step::Released(records, Err(reason)) | Step::Confirmed(records, Err(reason))) => {
                 self.park(records.len(), reason);
             }
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => return Err(Fault::fatal("deliver", error)),
+            // What was said is on the log already, by the hook.
+            Err(_) => return Err(Fault::fatal("deliver", "it panicked")),
         }
         Ok(())
     }
@@ -300,15 +311,14 @@ impl<D: Deliver> Window<D> {
         let drained = tokio::time::timeout(FINISH_TIMEOUT, async {
             loop {
                 self.confirm();
-                let Some(step) = self.running.join_next().await else { break };
+                let Some(step) = self.running.next().await else { break };
                 if let Err(fault) = self.ended(step) {
                     tracing::error!(%fault, epoch, "a delivery failed while the window finished");
                 }
             }
         });
         if drained.await.is_err() {
-            self.running.abort_all();
-            while self.running.join_next().await.is_some() {}
+            self.running.clear();
         }
     }
 
