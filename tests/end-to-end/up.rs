@@ -128,6 +128,7 @@ fn a_newcomer_publishes_by_hand_and_starts_again() {
     assert_eq!(brokers(&folder), 0, "the broker ends with us");
 
     let mut up = Up::start(&folder, "second");
+    another_is_refused(&folder);
     trace(&folder);
     up.end(Signal::SIGKILL);
     let deadline = Instant::now() + LIMIT;
@@ -139,6 +140,15 @@ fn a_newcomer_publishes_by_hand_and_starts_again() {
     trace(&folder);
     assert!(up.end(Signal::SIGTERM).success(), "{}", up.text());
     assert_eq!(brokers(&folder), 0);
+}
+
+/// One more on the folder says whose it is, and ends without having started anything.
+fn another_is_refused(folder: &Path) {
+    let mut another = Command::new(env!("CARGO_BIN_EXE_freshet"));
+    let output = another.arg("--data").arg(folder.join("bus")).arg("up").output().expect("freshet");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("is in use by another freshet"), "{said}");
+    assert_eq!((said.lines().count(), brokers(folder)), (1, 1), "{said}");
 }
 
 /// What was published before the restarts is still there.
