@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use freshet_core::{headers, topics};
-use freshet_testkit::departments::{Producer, Registry, encode, from_json};
+use freshet_testkit::departments::{Producer, Registry, Sent, acknowledged, encode, from_json};
 use serde_json::{Value, json};
 
 use super::{Desk, Pace, Progress, now_us};
@@ -64,10 +64,10 @@ pub(crate) fn event_id(line: &Line) -> String {
     format!("{ID_PREFIX}{}", line.seq)
 }
 
-async fn confirm(waiting: &mut Vec<freshet_testkit::departments::Sent>, progress: &mut Progress) -> anyhow::Result<()> {
+async fn confirm(waiting: &mut Vec<Sent>, progress: &mut Progress) -> anyhow::Result<()> {
     let count = waiting.len();
     for delivery in waiting.drain(..) {
-        delivery.await.context("the producer was closed")?.map_err(|(error, _)| error)?;
+        acknowledged(delivery).await?;
     }
     progress.confirm(count)
 }

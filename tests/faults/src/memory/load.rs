@@ -12,7 +12,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::routing::post;
 use freshet_core::{headers, topics};
-use freshet_testkit::departments::{Consumer, Producer, Pull, Registry, Sent, encode};
+use freshet_testkit::departments::{Consumer, Producer, Pull, Registry, Sent, acknowledged, encode};
 use freshet_testkit::postgres::Server;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_postgres::NoTls;
@@ -212,7 +212,7 @@ impl Publisher {
 
     async fn acknowledged(&mut self) -> anyhow::Result<()> {
         for sent in self.underway.drain(..) {
-            sent.await.context("the producer was closed")?.map_err(|(error, _)| error)?;
+            acknowledged(sent).await?;
         }
         Ok(())
     }

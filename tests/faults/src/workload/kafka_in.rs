@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use freshet_benchmarks::licence::Generator;
 use freshet_core::{headers, topics};
 use freshet_demo::registers::Line;
-use freshet_testkit::departments::{Producer, Registry, encode, from_json};
+use freshet_testkit::departments::{Producer, Registry, acknowledged, encode, from_json};
 use serde_json::{Value, json};
 
 use super::{Desk, LICENCES, Pace, RENTALS};
@@ -125,12 +125,7 @@ async fn send(producer: &Producer, topic: &str, batch: &[Event]) -> anyhow::Resu
         waiting.push(producer.send(topic, event.key.as_bytes(), event.value.as_deref(), &attributes).await?);
     }
     for sent in waiting {
-        let written = sent.await.context("the producer was closed")?.map_err(|(error, _)| error)?;
-        // What a department must look at, too (docs/decisions/0017).
-        anyhow::ensure!(
-            written.offset >= 0,
-            "the client names no offset: it does not know that the broker has the event"
-        );
+        acknowledged(sent).await?;
     }
     Ok(())
 }

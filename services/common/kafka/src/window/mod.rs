@@ -142,7 +142,7 @@ struct Window<D> {
     delivered: Vec<OwnedRecord>,
     is_releasing: bool,
     is_confirming: bool,
-    /// All on the window's own task: a task for each record wakes another thread twice a record.
+    /// All on the window's own task: one for each record costs more (docs/performance.md, "The ways in and out, width").
     running: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Set once; nothing starts after it.
     parked: Option<String>,
@@ -150,14 +150,15 @@ struct Window<D> {
     most: (usize, usize),
 }
 
-/// A step, or what it panicked with.
-type Ended = Result<Step, Box<dyn Any + Send>>;
-
+/// What a step of the window came to.
 enum Step {
     Released(Vec<OwnedRecord>, Result<(), String>),
     Tried(OwnedRecord, Attempt),
     Confirmed(Vec<OwnedRecord>, Result<(), String>),
 }
+
+/// Or what it panicked with.
+type Ended = Result<Step, Box<dyn Any + Send>>;
 
 impl<D: Deliver> Window<D> {
     fn new(

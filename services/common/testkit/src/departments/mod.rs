@@ -13,7 +13,7 @@ mod webhook;
 
 pub use avro::{decode, encode, from_json, to_json};
 pub use consumer::{Consumer, Received};
-pub use producer::{Producer, Sent};
+pub use producer::{Producer, Sent, acknowledged};
 pub use pull::{Pull, PullError, PulledEvent};
 pub use registry::{Registry, RegistryError};
 pub use upload::{RefusedLine, Upload, UploadError, UploadSummary};

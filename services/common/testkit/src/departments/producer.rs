@@ -11,6 +11,18 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 /// Tells when the broker has the record.
 pub type Sent = rdkafka::producer::DeliveryFuture;
 
+/// Waits until the broker has the record. Where the client does not say at which offset, nobody knows whether it has
+/// (`docs/decisions/0017`): every department must look at that.
+pub async fn acknowledged(sent: Sent) -> Result<(), KafkaError> {
+    match sent.await {
+        Ok(Ok(delivery)) if delivery.offset >= 0 => Ok(()),
+        Ok(Ok(_)) => Err(KafkaError::MessageProduction(RDKafkaErrorCode::NoOffset)),
+        Ok(Err((error, _))) => Err(error),
+        // The producer was closed.
+        Err(_) => Err(KafkaError::Canceled),
+    }
+}
+
 #[derive(Clone)]
 pub struct Producer {
     inner: FutureProducer,
