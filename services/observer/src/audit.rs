@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use freshet_core::{Fault, Receipt, topics};
+use freshet_core::{Fault, topics};
 use freshet_kafka::batches::BatchReader;
 use freshet_kafka::{Connection, OwnedRecord};
 use freshet_runtime::{CancellationToken, Latch};
@@ -56,7 +56,12 @@ impl Follower {
             for record in &batch {
                 self.take(record);
             }
-            self.metrics.trail.set(self.trail().len() as i64);
+            let (receipts, bytes) = {
+                let trail = self.trail();
+                (trail.len(), trail.bytes())
+            };
+            self.metrics.trail.set(receipts as i64);
+            self.metrics.trail_bytes.set(bytes as i64);
             if batch.len() < BATCH {
                 self.latch = None;
             }
@@ -65,12 +70,11 @@ impl Follower {
     }
 
     fn take(&self, record: &OwnedRecord) {
-        let receipt = serde_json::from_slice::<Receipt>(record.value.as_deref().unwrap_or_default());
-        match receipt {
+        let taken = self.trail().take(record.value.as_deref().unwrap_or_default());
+        match taken {
             Ok(receipt) => {
                 self.metrics.receipts.with_label_values(&[&receipt.grant]).inc();
                 self.metrics.disclosed.with_label_values(&[&receipt.grant]).inc_by(receipt.count.into());
-                self.trail().take(receipt);
             }
             Err(error) => {
                 self.metrics.errors.with_label_values(&["audit"]).inc();

@@ -17,7 +17,7 @@ pub struct Config {
     /// Empty: no operators, every question is refused.
     pub operators_file: PathBuf,
     pub trail_hours: u32,
-    pub trail_receipts: usize,
+    pub trail_bytes: usize,
     pub lag_interval_ms: u64,
 }
 
@@ -34,6 +34,6 @@ impl Default for Config {
 mod tests {
     #[test]
     fn the_defaults_can_be_read() {
-        assert!(super::Config::default().trail_receipts > 0);
+        assert!(super::Config::default().trail_bytes > 0);
     }
 }

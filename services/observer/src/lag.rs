@@ -174,7 +174,7 @@ impl Follower {
 
 impl Instruments {
     fn new(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { reader: Reader::new(connection)?, first: HashMap::new() })
+        Ok(Self { reader: Reader::sampler(connection)?, first: HashMap::new() })
     }
 
     /// The first record at or behind a position that is before the end. Transaction markers take offsets, so an end ahead

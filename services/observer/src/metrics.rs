@@ -14,6 +14,8 @@ pub struct Metrics {
     pub disclosed: IntCounterVec,
     /// Receipts in memory.
     pub trail: IntGauge,
+    /// What they take.
+    pub trail_bytes: IntGauge,
     /// `kind`: `audit` (a receipt that cannot be read), `lag` (a lag that cannot be read).
     pub errors: IntCounterVec,
 }
@@ -38,6 +40,8 @@ impl Metrics {
         registry.register(Box::new(lag_seconds.clone()))?;
         let trail = IntGauge::new(name("trail_receipts"), "Receipts in memory")?;
         registry.register(Box::new(trail.clone()))?;
+        let trail_bytes = IntGauge::new(name("trail_bytes"), "What the receipts in memory take")?;
+        registry.register(Box::new(trail_bytes.clone()))?;
         let errors = counter("errors_total", "What could not be read, by kind", "kind")?;
         // Present from the start, so that a rate over them is 0 and not absent.
         for kind in ["audit", "lag"] {
@@ -49,6 +53,7 @@ impl Metrics {
             receipts: counter("receipts_total", "Receipts read from the audit topic", "grant")?,
             disclosed: counter("disclosed_events_total", "Events that receipts cover", "grant")?,
             trail,
+            trail_bytes,
             errors,
         })
     }

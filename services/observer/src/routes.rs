@@ -13,7 +13,7 @@ use freshet_runtime::{Credentials, credentials::Token};
 use serde::{Deserialize, Serialize};
 
 use crate::lag::Lag;
-use crate::trail::{Question, Trail};
+use crate::trail::{Found, Question, Trail};
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
@@ -37,6 +37,8 @@ struct Parameters {
 struct Answer {
     /// Newest first.
     receipts: Vec<Receipt>,
+    /// True where further ones match: the limit is reached, or the answer has 4 MiB.
+    more: bool,
     /// True where older receipts are in `freshet.audit` only.
     older_in_audit_topic: bool,
 }
@@ -97,7 +99,8 @@ async fn trail(
     tracing::info!(operator, "the trail was asked");
     let question = Question { event: parameters.event, grant: parameters.grant, limit };
     let trail = api.trail.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(Json(Answer { receipts: trail.find(&question), older_in_audit_topic: trail.has_forgotten() }))
+    let Found { receipts, more } = trail.find(&question);
+    Ok(Json(Answer { receipts, more, older_in_audit_topic: trail.has_forgotten() }))
 }
 
 async fn lag(State(api): State<Api>, headers: HeaderMap) -> Result<Json<Lags>, Problem> {

@@ -42,7 +42,16 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     pub fn new(connection: &Connection) -> Result<Self, Error> {
-        let config = settings::consumer(connection, "reader", settings::Consumer::Reader)?;
+        Self::of(connection, settings::Consumer::Reader)
+    }
+
+    /// For a record here and there: one that reads on from none of them fetches little behind each.
+    pub fn sampler(connection: &Connection) -> Result<Self, Error> {
+        Self::of(connection, settings::Consumer::Sampler)
+    }
+
+    fn of(connection: &Connection, kind: settings::Consumer<'_>) -> Result<Self, Error> {
+        let config = settings::consumer(connection, "reader", kind)?;
         let consumer = Loner::create(&config).map_err(Error::kafka("create a reader"))?;
         Ok(Self { consumer, offsets: Offsets::new(connection)?, cursor: None, progress_timeout: PROGRESS_TIMEOUT })
     }

@@ -73,6 +73,8 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
     // own.
     ("socket.timeout.ms", "9900"),
     ("socket.connection.setup.timeout.ms", "5000"),
+    // What brokers may ask clients for (KIP-714), and for which each client keeps some 100 KB of histograms for each broker.
+    ("enable.metrics.push", "false"),
 ];
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
@@ -131,6 +133,8 @@ pub(crate) enum Consumer<'a> {
     WindowGroup { group: &'a str },
     /// Assigned by hand; commits nothing. Ends of partitions are reported.
     Reader,
+    /// The same for a record here and there.
+    Sampler,
     /// The same for a way out, and without the ends.
     Batches,
     /// Sees the end of a partition as the log has it, open transactions included. Reads no records.
@@ -144,7 +148,7 @@ impl Consumer<'_> {
     pub(crate) fn group(&self) -> &str {
         match self {
             Self::Group { group } | Self::WindowGroup { group } | Self::Unstable { group } => group,
-            Self::Reader | Self::Batches | Self::Watermarks => READER_GROUP,
+            Self::Reader | Self::Sampler | Self::Batches | Self::Watermarks => READER_GROUP,
         }
     }
 
@@ -155,7 +159,7 @@ impl Consumer<'_> {
         match self {
             Self::Group { .. } => "500",
             // Fetches only while it reads back, partition after partition, and the end of each is an answer that is empty.
-            Self::Reader => "2",
+            Self::Reader | Self::Sampler => "2",
             Self::Watermarks | Self::Unstable { .. } => "20",
             Self::WindowGroup { .. } | Self::Batches => PATIENT_FETCH_WAIT_MS,
         }
@@ -166,7 +170,7 @@ impl Consumer<'_> {
     /// size.
     fn buffers(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::WindowGroup { .. } | Self::Batches => &[
+            Self::WindowGroup { .. } | Self::Batches | Self::Sampler => &[
                 ("queued.max.messages.kbytes", "512"),
                 ("queued.min.messages", "300"),
                 ("fetch.max.bytes", ANSWER_BYTES),
@@ -201,7 +205,7 @@ pub(crate) fn consumer(connection: &Connection, role: &str, kind: Consumer<'_>) 
         Consumer::Group { .. } | Consumer::WindowGroup { .. } => {
             config.set("enable.partition.eof", "false");
         }
-        Consumer::Reader | Consumer::Batches => {
+        Consumer::Reader | Consumer::Sampler | Consumer::Batches => {
             config.set("enable.partition.eof", "true");
         }
         Consumer::Watermarks | Consumer::Unstable { .. } => {
@@ -353,6 +357,7 @@ mod tests {
             Consumer::Group { group: "g" },
             Consumer::WindowGroup { group: "g" },
             Consumer::Reader,
+            Consumer::Sampler,
             Consumer::Batches,
             Consumer::Watermarks,
             Consumer::Unstable { group: "g" },

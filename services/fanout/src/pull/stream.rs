@@ -54,7 +54,7 @@ impl Streaming {
         let events = self.api.release(&self.reading.grant, &mut records).await?;
         for (record, event) in records.iter().zip(events) {
             cursor.next.insert(record.partition, record.offset + 1);
-            self.ready.push_back(Event::default().id(cursor.encode()).data(event.get()));
+            self.ready.push_back(Event::default().id(cursor.encode()).data(String::from_utf8_lossy(&event)));
         }
         Ok(())
     }

@@ -272,19 +272,25 @@ impl Webhook {
     /// One attempt, when a place is free and nobody asked to wait; `None` where the delivery is stopped before. The body is made
     /// then and not sooner: a thousand records wait for their turn, and would be held twice.
     async fn in_turn(&self, record: &OwnedRecord, id: &str, exposed: &AtomicBool) -> Option<Tried> {
-        let halted = &self.halted;
-        let _place = halted.run_until_cancelled(self.places.acquire()).await?.ok()?;
+        // Spelt out, since `run_until_cancelled` holds its future twice, and a thousand deliveries wait here.
+        let _place = tokio::select! {
+            biased;
+            () = self.halted.cancelled() => return None,
+            place = self.places.acquire() => place.ok()?,
+        };
         // A process that stops finishes the attempt under way, but begins no other.
-        halted.run_until_cancelled(self.wait_for_turn()).await?;
-        if halted.is_cancelled() {
-            return None;
+        tokio::select! {
+            biased;
+            () = self.halted.cancelled() => return None,
+            () = self.wait_for_turn() => {}
         }
         let body = match self.body(record) {
             Ok(body) => body,
             Err(tried) => return Some(tried),
         };
         let before = exposed.swap(true, Ordering::Relaxed);
-        let tried = self.attempt(id, &body).await;
+        // In a box of its own, which nobody has who only waits.
+        let tried = Box::pin(self.attempt(id, &body)).await;
         if !before && !tried.reached_the_subscriber() {
             exposed.store(false, Ordering::Relaxed);
         }
@@ -293,7 +299,7 @@ impl Webhook {
 
     /// `exposed` is set while, and after, an attempt may have shown the event to the subscriber.
     async fn deliver_with_retries(&self, record: &OwnedRecord, exposed: &AtomicBool) -> Attempt {
-        let (grant, halted) = (self.grant.id.as_str(), &self.halted);
+        let grant = self.grant.id.as_str();
         let stopped = || Attempt::Park { reason: self.stopped() };
         let id = event::delivery_id(&self.grant.view, record);
         let give_up_after = Duration::from_millis(self.parts.config.give_up_after_ms);
@@ -321,8 +327,10 @@ impl Webhook {
             if not_before.is_some() {
                 self.put_off(wait);
             }
-            if halted.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return stopped();
+            tokio::select! {
+                biased;
+                () = self.halted.cancelled() => return stopped(),
+                () = tokio::time::sleep(wait) => {}
             }
             self.counted.retries.inc();
         }
@@ -345,9 +353,12 @@ impl Deliver for Webhook {
 
     async fn deliver(&self, record: &OwnedRecord) -> Attempt {
         let exposed = AtomicBool::new(false);
-        let delivery = self.deliver_with_retries(record, &exposed);
         let stopped = || Attempt::Park { reason: self.stopped() };
-        let attempt = self.subscription.revoked.run_until_cancelled(delivery).await.unwrap_or_else(stopped);
+        let attempt = tokio::select! {
+            biased;
+            () = self.subscription.revoked.cancelled() => stopped(),
+            attempt = self.deliver_with_retries(record, &exposed) => attempt,
+        };
         if attempt != Attempt::Delivered && exposed.load(Ordering::Relaxed) {
             let (receipts, record) = (&self.parts.receipts, std::slice::from_ref(record));
             drop(receipts.write_by_all_means(&self.grant, ReceiptOutcome::Unconfirmed, record));
