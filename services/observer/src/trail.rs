@@ -82,7 +82,7 @@ impl Trail {
         // Only what has the words of the question in its text is read: the writer is serde_json too, and escapes alike.
         let words = [&question.event, &question.grant].into_iter().flatten();
         let words: Vec<Vec<u8>> = words.filter_map(|word| serde_json::to_vec(word).ok()).collect();
-        let finders: Vec<Finder<'_>> = words.iter().map(|word| Finder::new(word)).collect();
+        let finders: Vec<Finder<'_>> = words.iter().map(Finder::new).collect();
         let (mut found, mut bytes) = (Found::default(), 0);
         for text in self.receipts.iter().rev() {
             if !finders.iter().all(|finder| finder.find(text).is_some()) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use faults::bus::program;
+use faults::nemesis::Kind;
 use faults::run::{Options, Script, run};
 use faults::upgrade::Programs;
 use faults::{memory, overload};
@@ -39,6 +40,9 @@ struct Faults {
     /// Which faults come when; a fresh one where none is given
     #[arg(long)]
     seed: Option<u64>,
+    /// Only faults of these kinds
+    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
+    only: Vec<Kind>,
     #[command(flatten)]
     load: Load,
 }
@@ -118,7 +122,8 @@ fn main() -> ExitCode {
 fn play(arguments: Faults) -> anyhow::Result<bool> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000));
     eprintln!("seed {seed}");
-    report(&arguments.load, Options::new(seed, minutes(arguments.minutes)))
+    let script = Script::Faults(arguments.only);
+    report(&arguments.load, Options { script, ..Options::new(seed, minutes(arguments.minutes)) })
 }
 
 fn roll(arguments: Upgrade) -> anyhow::Result<bool> {

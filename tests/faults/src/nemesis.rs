@@ -4,4 +4,4 @@ mod act;
 mod plan;
 
 pub use act::{Injected, Nemesis};
-pub use plan::{Act, Fault, plan};
+pub use plan::{Act, Fault, Kind, plan};

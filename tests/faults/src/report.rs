@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
@@ -125,7 +126,13 @@ impl Report {
             troubles: parts.troubles,
             injected: parts.injected,
             again: match &parts.options.script {
-                Script::Faults => format!("--seed {}", parts.options.seed),
+                Script::Faults(only) => {
+                    // As clap reads them.
+                    let only: Vec<String> =
+                        only.iter().filter_map(|kind| Some(kind.to_possible_value()?.get_name().to_owned())).collect();
+                    let only = if only.is_empty() { String::new() } else { format!(" --only {}", only.join(",")) };
+                    format!("--seed {}{only}", parts.options.seed)
+                }
                 Script::Upgrade(programs) => format!("upgrade --from {}", programs.old.display()),
             },
         }

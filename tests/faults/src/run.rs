@@ -42,8 +42,8 @@ pub struct Options {
 /// What is done to the bus.
 #[derive(Debug, Clone)]
 pub enum Script {
-    /// What the seed says.
-    Faults,
+    /// What the seed says: of these kinds, of all where none is named.
+    Faults(Vec<nemesis::Kind>),
     Upgrade(Programs),
 }
 
@@ -56,7 +56,7 @@ impl Options {
             drain_limit: Duration::from_secs(300),
             keep: false,
             limit_mib: 256,
-            script: Script::Faults,
+            script: Script::Faults(Vec::new()),
         }
     }
 }
@@ -107,7 +107,7 @@ async fn in_folder(options: &Options, folder: &Path, small_disk: Option<&SmallDi
     }
     let (own, path) = (folder.to_owned(), catalogue.path().to_owned());
     let program = match &options.script {
-        Script::Faults => program()?,
+        Script::Faults(_) => program()?,
         Script::Upgrade(programs) => programs.old.clone(),
     };
     let processes = Processes { program, limit_mib: options.limit_mib };
@@ -151,8 +151,8 @@ async fn in_folder(options: &Options, folder: &Path, small_disk: Option<&SmallDi
     let probes = Probes::start(bus.clone())?;
     let begun = now();
     let injected = match options.script.clone() {
-        Script::Faults => {
-            let (playing, plan) = (nemesis.clone(), nemesis::plan(options.seed, options.length));
+        Script::Faults(only) => {
+            let (playing, plan) = (nemesis.clone(), nemesis::plan(options.seed, options.length, &only));
             let enough = interrupted()?;
             tokio::task::spawn_blocking(move || playing.play(&plan, &enough)).await?
         }

@@ -12,7 +12,7 @@ use super::SinkError;
 use super::rows::{Rounds, RowMaker};
 
 /// A batch that has as much is closed. Beside it the database works on another one.
-const BATCH_BYTES: usize = 512 << 10;
+const BATCH_BYTES: usize = 256 << 10;
 /// The same while there is room for larger ones: a few tables that catch up are faster by it, many at a time would hold too
 /// much.
 const LARGE_BATCH_BYTES: usize = 2 << 20;

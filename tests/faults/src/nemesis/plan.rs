@@ -57,8 +57,8 @@ pub enum Act {
 }
 
 /// The kinds that take turns.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
     Kill,
     Freeze,
     Restart,
@@ -117,8 +117,9 @@ const BROKER_REST: Duration = Duration::from_secs(12);
 /// Nothing happens before, so that every kind of traffic has begun.
 const CALM: Duration = Duration::from_secs(5);
 
-/// Every fault of a run of this length, in order of time. Each is over before the end.
-pub fn plan(seed: u64, length: Duration) -> Vec<Fault> {
+/// Every fault of a run of this length, in order of time, each over before the end. Of these kinds; of all where none is
+/// named.
+pub fn plan(seed: u64, length: Duration, only: &[Kind]) -> Vec<Fault> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut faults = Vec::new();
     let (mut at, mut brokers_free) = (CALM, CALM);
@@ -127,6 +128,7 @@ pub fn plan(seed: u64, length: Duration) -> Vec<Fault> {
     while at < length {
         if deck.is_empty() {
             deck = DECK.to_vec();
+            deck.retain(|kind| only.is_empty() || only.contains(kind));
             random.shuffle(&mut deck);
         }
         let Some(kind) = deck.pop() else { break };
@@ -294,16 +296,16 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_plan() {
         let length = Duration::from_secs(300);
-        let one = plan(7, length);
-        assert_eq!(one, plan(7, length));
-        assert_ne!(one, plan(8, length));
+        let one = plan(7, length, &[]);
+        assert_eq!(one, plan(7, length, &[]));
+        assert_ne!(one, plan(8, length, &[]));
         assert!(one.len() > 60, "{}", one.len());
         assert!(one.iter().all(|fault| fault.at + fault.lasts < length));
     }
 
     #[test]
     fn brokers_are_hurt_one_after_the_other() {
-        let faults = plan(11, Duration::from_secs(3_600));
+        let faults = plan(11, Duration::from_secs(3_600), &[]);
         let brokers: Vec<&Fault> = faults.iter().filter(|fault| fault.act.concerns_brokers()).collect();
         assert!(brokers.len() > 50);
         assert!(brokers.windows(2).all(|pair| pair[0].at + pair[0].lasts + BROKER_REST <= pair[1].at));
