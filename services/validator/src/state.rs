@@ -2,7 +2,7 @@
 //! and the ids that it accepted inside the duplicate window. All of it follows from `dataset.<dataset>` and is rebuilt
 //! from there, so nothing has to be stored and nothing can disagree.
 //!
-//! Memory: an entity takes 24 bytes and the table's slack (27 to 30 in all), an id 16 and the slack (18 to 20) as long as it
+//! Memory: an entity takes 24 bytes and the table's slack (27 to 28 in all), an id 16 and the slack (18 to 19) as long as it
 //! is in the window, and up to an hour longer.
 
 use std::borrow::Borrow;

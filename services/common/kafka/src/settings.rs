@@ -178,7 +178,12 @@ impl Consumer<'_> {
                 ("fetch.message.max.bytes", "131072"),
             ],
             // What departments send, who may compress a record of 10 MiB to 40 KiB: a dozen of them in one answer.
-            Self::Group { .. } => &[("fetch.max.bytes", ANSWER_BYTES), ("message.max.bytes", ANSWER_BYTES)],
+            // What is queued counts without what the client holds a record in, which is as much again.
+            Self::Group { .. } => &[
+                ("queued.max.messages.kbytes", "8192"),
+                ("fetch.max.bytes", ANSWER_BYTES),
+                ("message.max.bytes", ANSWER_BYTES),
+            ],
             Self::Reader | Self::Watermarks | Self::Unstable { .. } => &[],
         }
     }

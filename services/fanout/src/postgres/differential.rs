@@ -160,7 +160,7 @@ async fn every_value_arrives_as_postgresql_reads_it_from_json() {
         };
         assert_eq!(rounds.rounds[0].texts.is_empty(), form == "binary", "each by its own way");
         let mut sink = open_as(&url, layout, TIMEOUTS).await.expect("a sink");
-        apply_rounds(&mut sink, &rounds).await.expect("applied");
+        apply_rounds(&mut sink, rounds).await.expect("applied");
         let columns =
             ["freshet_key", "freshet_event_id", "freshet_source", "freshet_event_time", "freshet_published_at"];
         let columns = columns.iter().map(|name| (*name).to_owned()).chain(names);

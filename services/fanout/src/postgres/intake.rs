@@ -15,7 +15,7 @@ use super::rows::{Rounds, RowMaker};
 const BATCH_BYTES: usize = 256 << 10;
 /// The same while there is room for larger ones: a few tables that catch up are faster by it, many at a time would hold too
 /// much.
-const LARGE_BATCH_BYTES: usize = 2 << 20;
+const LARGE_BATCH_BYTES: usize = 1 << 20;
 /// Of all tables of the service.
 const LARGE_BATCHES: usize = 2;
 

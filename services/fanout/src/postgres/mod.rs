@@ -222,7 +222,7 @@ impl Delivery<'_> {
                 tokio::task::spawn_blocking(move || intake.take(&free, measure))
             };
             if !taken.records.is_empty() {
-                self.write(&mut sink, &taken, std::mem::take(&mut open)).await?;
+                self.write(&mut sink, &mut taken, std::mem::take(&mut open)).await?;
                 open = moments(&taken.records);
             }
             free.cancel();
@@ -249,12 +249,12 @@ impl Delivery<'_> {
     }
 
     /// `open`: when the events were published that stand in what is open.
-    async fn write(&self, sink: &mut Sink, taken: &Taken, open: Moments) -> Result<(), SinkError> {
+    async fn write(&self, sink: &mut Sink, taken: &mut Taken, open: Moments) -> Result<(), SinkError> {
         let (shared, grant) = (self.shared, &self.subscription.grant);
         shared.receipts.writable().await;
         let stop = &self.subscription.stop;
         let released = shared.receipts.write_batch(grant, ReceiptOutcome::Released, &taken.records, stop);
-        sink.write(&taken.rounds, released, || self.delivered(open)).await
+        sink.write(std::mem::take(&mut taken.rounds), released, || self.delivered(open)).await
     }
 
     async fn commit(&self, sink: &mut Sink, open: Moments) -> Result<(), SinkError> {

@@ -155,7 +155,7 @@ impl Sink {
     /// are not those that the batch expects ([`SinkError::Fenced`]).
     pub async fn write<E>(
         &mut self,
-        batch: &Rounds,
+        batch: Rounds,
         released: impl Future<Output = Result<(), E>>,
         committed: impl FnOnce() + Send,
     ) -> Result<(), SinkError>
@@ -163,8 +163,6 @@ impl Sink {
         SinkError: From<E>,
     {
         let (client, limit) = (&self.client, self.answer);
-        let texts = batch.rounds.iter().map(|round| serde_json::to_string(&round.texts));
-        let texts: Vec<String> = texts.collect::<Result<_, _>>().map_err(|error| SinkError::Data(error.to_string()))?;
         // Each is sent when it is first polled, which is in this order, and none waits for the answer to another.
         let mut statements = FuturesOrdered::<BoxFuture<'_, Result<(), SinkError>>>::new();
         if self.is_open {
@@ -175,16 +173,17 @@ impl Sink {
             }));
         }
         statements.push_back(Box::pin(async move { Ok(client.batch_execute("BEGIN").await?) }));
-        for (round, texts) in batch.rounds.iter().zip(&texts) {
+        // Each has its values to itself, and lets them go when they are encoded.
+        for round in batch.rounds {
             if !round.upserts.is_empty() {
-                let arrays = round.upserts.iter().map(|array| array as &(dyn ToSql + Sync));
-                statements.push_back(Box::pin(done(client.execute_raw(&self.upsert, arrays))));
+                statements.push_back(Box::pin(done(client.execute_raw(&self.upsert, round.upserts))));
             }
             if !round.texts.is_empty() {
+                let texts = serde_json::to_string(&round.texts).map_err(|error| SinkError::Data(error.to_string()))?;
                 statements.push_back(Box::pin(done(client.execute_raw(&self.upsert_json, [texts]))));
             }
             if !round.deletes.is_empty() {
-                statements.push_back(Box::pin(done(client.execute_raw(&self.delete, [&round.deletes]))));
+                statements.push_back(Box::pin(done(client.execute_raw(&self.delete, [round.deletes]))));
             }
         }
         for (&partition, next) in &batch.next {

@@ -79,16 +79,16 @@ fn rounds_of(records: &[OwnedRecord]) -> Rounds {
 }
 
 async fn apply(sink: &mut Sink, records: &[OwnedRecord]) -> Result<(), SinkError> {
-    apply_rounds(sink, &rounds_of(records)).await
+    apply_rounds(sink, rounds_of(records)).await
 }
 
-pub(super) async fn apply_rounds(sink: &mut Sink, rounds: &Rounds) -> Result<(), SinkError> {
+pub(super) async fn apply_rounds(sink: &mut Sink, rounds: Rounds) -> Result<(), SinkError> {
     apply_when(sink, rounds, std::future::ready(Ok(()))).await
 }
 
 async fn apply_when(
     sink: &mut Sink,
-    rounds: &Rounds,
+    rounds: Rounds,
     released: impl Future<Output = Result<(), Unwritten>>,
 ) -> Result<(), SinkError> {
     sink.write(rounds, released, || {}).await?;
@@ -167,7 +167,7 @@ async fn a_subscribers_trigger_sees_every_event_once_though_backends_are_killed(
                 }
                 Ok::<_, Unwritten>(())
             };
-            match apply_when(&mut sink, &rounds, released).await {
+            match apply_when(&mut sink, rounds, released).await {
                 Ok(()) => done += batch.len(),
                 Err(SinkError::Connect(_) | SinkError::Sql(_)) => break,
                 Err(error) => panic!("{error}"),
@@ -209,10 +209,10 @@ async fn a_record_of_an_earlier_schema_that_does_not_fit_is_read_from_its_text()
     let mut number = keyed(0, "a", false);
     number.value = Some(vec![0, 0, 0, 0, 7, 6, b'p', b'-', b'1', 2, 4, b'4', b'2']);
     let rounds = rows.rounds(&[number]).expect("rows");
-    apply_rounds(&mut sink, &rounds).await.expect("applied");
+    apply_rounds(&mut sink, rounds).await.expect("applied");
     assert_eq!(texts(&client, "SELECT status::text FROM own.permits").await, ["42"]);
     let rounds = rows.rounds(&[keyed(1, "b", false)]).expect("rows");
-    let refused = apply_rounds(&mut sink, &rounds).await.expect_err("no number");
+    let refused = apply_rounds(&mut sink, rounds).await.expect_err("no number");
     assert!(refused.to_string().contains("wrong data (SQLSTATE 22P02)"), "{refused}");
 }
 
@@ -227,7 +227,7 @@ async fn a_view_may_have_many_fields() {
     let mut rows = RowMaker::new(layout.columns().to_vec(), Arc::new(schemas()));
     let mut sink = open_as(&url, layout, TIMEOUTS).await.expect("a sink");
     let rounds = rows.rounds(&[keyed(0, "a", false)]).expect("rows");
-    apply_rounds(&mut sink, &rounds).await.expect("applied");
+    apply_rounds(&mut sink, rounds).await.expect("applied");
     assert_eq!(texts(&client, "SELECT status FROM own.permits WHERE f399 IS NULL").await, ["open"]);
 }
 
@@ -236,7 +236,7 @@ async fn without_a_receipt_nothing_is_committed() {
     let (url, client) = database("receipt").await;
     let mut sink = open(&url).await;
     let rounds = rounds_of(&[keyed(0, "a", false)]);
-    let ended = apply_when(&mut sink, &rounds, std::future::ready(Err(Unwritten))).await;
+    let ended = apply_when(&mut sink, rounds, std::future::ready(Err(Unwritten))).await;
     assert!(matches!(ended, Err(SinkError::Unwritten(_))), "{ended:?}");
     assert!(texts(&client, ROWS).await.is_empty());
     assert_eq!(texts(&client, OFFSETS).await, ["0:0", "1:0"]);
@@ -249,7 +249,7 @@ async fn a_batch_is_written_behind_the_commit_of_the_one_before() {
     let mut committed = 0;
     for offset in 0..3 {
         let rounds = rounds_of(&[keyed(offset, "a", false)]);
-        sink.write(&rounds, std::future::ready(Ok::<_, Unwritten>(())), || committed += 1).await.expect("written");
+        sink.write(rounds, std::future::ready(Ok::<_, Unwritten>(())), || committed += 1).await.expect("written");
         let last = (offset > 0).then(|| format!("a e-{} open", offset - 1));
         assert_eq!(texts(&client, ROWS).await, Vec::from_iter(last), "the last of them is open");
     }
@@ -273,8 +273,8 @@ async fn a_refused_commit_takes_the_batch_behind_it_along() {
         .await
         .expect("a trigger");
     let ready = || std::future::ready(Ok::<_, Unwritten>(()));
-    sink.write(&rounds_of(&[keyed(0, "a", false)]), ready(), || {}).await.expect("written");
-    let behind = sink.write(&rounds_of(&[keyed(1, "b", false)]), ready(), || panic!("not committed")).await;
+    sink.write(rounds_of(&[keyed(0, "a", false)]), ready(), || {}).await.expect("written");
+    let behind = sink.write(rounds_of(&[keyed(1, "b", false)]), ready(), || panic!("not committed")).await;
     assert!(matches!(&behind, Err(SinkError::Sql(reason)) if reason.contains("not this one")), "{behind:?}");
     drop(sink);
     let sink = reopen(&url, layout_of(&postgres_grant(), AVSC)).await.expect("a sink");
