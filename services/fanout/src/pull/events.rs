@@ -56,7 +56,7 @@ pub(super) struct Events {
 }
 
 impl IntoResponse for Events {
-    /// Each text is freed when it is in the body: thirty pages, of which each event stands there twice, are what a service holds most of.
+    /// Each text is freed when it is in the body: a page of large events is not held twice.
     fn into_response(self) -> Response {
         let mut body = b"{\"events\":[".to_vec();
         for (index, event) in self.events.into_iter().enumerate() {
