@@ -13,7 +13,7 @@ const ANSWER_BYTES: usize = 4 << 20;
 /// Bounded: the oldest receipts go first. What is gone here is still in `freshet.audit`.
 #[derive(Debug)]
 pub struct Trail {
-    /// As they were written: a third of what they take as values.
+    /// As they were written, which is less than they take as values.
     receipts: VecDeque<Box<[u8]>>,
     bytes: usize,
     most_bytes: usize,

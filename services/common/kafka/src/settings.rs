@@ -73,7 +73,7 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
     // own.
     ("socket.timeout.ms", "9900"),
     ("socket.connection.setup.timeout.ms", "5000"),
-    // What brokers may ask clients for (KIP-714), and for which each client keeps some 100 KB of histograms for each broker.
+    // What brokers may ask clients for (KIP-714), and for which a client keeps histograms, some 100 KB for each broker.
     ("enable.metrics.push", "false"),
 ];
 
@@ -135,7 +135,7 @@ pub(crate) enum Consumer<'a> {
     Reader,
     /// The same for a record here and there.
     Sampler,
-    /// The same for a way out, and without the ends.
+    /// The same for a way out.
     Batches,
     /// Sees the end of a partition as the log has it, open transactions included. Reads no records.
     Watermarks,
@@ -178,7 +178,7 @@ impl Consumer<'_> {
                 ("fetch.message.max.bytes", "131072"),
             ],
             // What departments send, who may compress a record of 10 MiB to 40 KiB: a dozen of them in one answer.
-            // What is queued counts without what the client holds a record in, which is as much again.
+            // Of what is queued the client counts keys and values, not what it holds each record in.
             Self::Group { .. } => &[
                 ("queued.max.messages.kbytes", "8192"),
                 ("fetch.max.bytes", ANSWER_BYTES),

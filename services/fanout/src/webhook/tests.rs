@@ -322,6 +322,15 @@ async fn whatever_has_left_is_in_the_trail_before_it_leaves() {
     assert_eq!(outcomes(&receipts), [ReceiptOutcome::Released]);
 }
 
+/// A thousand of them wait for each subscriber, beside their records.
+#[tokio::test]
+async fn a_delivery_that_waits_holds_less_than_a_kibibyte() {
+    let fixture = Fixture::new(&[]).await;
+    let record = record(0, false);
+    let bytes = std::mem::size_of_val(&fixture.webhook.deliver(&record));
+    assert!(bytes < 1_024, "{bytes}");
+}
+
 #[tokio::test]
 async fn no_more_requests_are_open_than_the_setting_says() {
     let fixture = Fixture::with(&["127.0.0.0/8"], |config| config.max_in_flight = 2, |url| url).await;

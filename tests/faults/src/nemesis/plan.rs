@@ -304,6 +304,13 @@ mod tests {
     }
 
     #[test]
+    fn of_some_kinds_nothing_else_comes() {
+        let some = plan(7, Duration::from_secs(300), &[Kind::Freeze, Kind::Kill]);
+        let is_one = |fault: &Fault| matches!(fault.act, Act::Freeze(_) | Act::Kill(_));
+        assert!(some.len() > 60 && some.iter().all(is_one), "{some:?}");
+    }
+
+    #[test]
     fn brokers_are_hurt_one_after_the_other() {
         let faults = plan(11, Duration::from_secs(3_600), &[]);
         let brokers: Vec<&Fault> = faults.iter().filter(|fault| fault.act.concerns_brokers()).collect();
