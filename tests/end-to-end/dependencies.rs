@@ -25,7 +25,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// Who may depend on the Kafka client.
-const KAFKA_USERS: &[&str] = &["freshet-kafka", "freshet-testkit"];
+const KAFKA_USERS: &[&str] = &["freshet-decompression", "freshet-kafka", "freshet-testkit"];
 
 /// Crates of which two incompatible versions are built, and through whom. Each line is a debt, not a permission.
 const DUPLICATES: &[&str] = &[

@@ -20,7 +20,7 @@ use crate::limit::Cell;
 
 pub use clocks::Clocks;
 pub use files::{Files, token};
-pub use network::{BETWEEN_BROKERS, DATABASE, GATEWAY, Network, PULL, REGISTRY, WAYS, WEBHOOKS};
+pub use network::{BETWEEN_BROKERS, DATABASE, GATEWAY, Network, PULL, REGISTRY, TO_CONTROLLERS, WAYS, WEBHOOKS};
 pub use program::program;
 pub use role::{Exit, Role, tail};
 

@@ -24,7 +24,7 @@ pub struct Options {
     pub small_events: usize,
     /// Events of nearly the most that the validator may be told to take.
     pub large_events: usize,
-    /// Records of 10 MiB that compress to less than a topic takes.
+    /// Records of 10 and 30 MiB that compress to less than a topic takes, of each codec.
     pub bombs: usize,
     /// Partitions of the wide dataset, and events in it.
     pub partitions: usize,
@@ -37,7 +37,7 @@ impl Default for Options {
             limit_mib: 256,
             small_events: 60_000,
             large_events: 60,
-            bombs: 60,
+            bombs: 40,
             partitions: 1_000,
             wide_events: 5_000,
         }
@@ -128,8 +128,12 @@ fn play(
     bus.signal("validator", Signal::SIGSTOP)?;
     let told = runtime.block_on(load::publish_bombs(bus, options))?;
     bus.signal("validator", Signal::SIGCONT)?;
-    load::wait_until_refused(bus, bombs)?;
-    done(format!("{bombs} records of 10 MiB that came in as a few KiB: all refused; uncompressed: {told}"), begun);
+    load::wait_until_refused(bus, bombs * load::BOMBS.len())?;
+    let codecs = load::BOMBS.map(|(codec, bytes)| format!("{} MiB in {codec}", bytes >> 20)).join(", ");
+    done(
+        format!("{bombs} records each of {codecs}, that came in as a few KiB: all refused; uncompressed: {told}"),
+        begun,
+    );
 
     let begun = Instant::now();
     bus.spawn("fanout")?;

@@ -26,6 +26,9 @@ pub mod topic_id;
 pub mod transactional;
 pub mod window;
 
+// Is linked, not called: librdkafka decompresses through it.
+use freshet_decompression as _;
+
 pub use connection::Connection;
 pub use error::Error;
 pub use headers::Headers;

@@ -79,12 +79,12 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "16384"),
-    // Twice what a fetch brings. It is also what librdkafka decompresses of a zstd batch at most, 100 MB as shipped; of other
-    // codecs it knows no bound (`docs/hostile-input.md`).
+    // More than a fetch brings. It is also what librdkafka decompresses of a zstd batch at most, 100 MB as shipped; what an
+    // answer becomes is bounded by `freshet_decompression`.
     ("receive.message.max.bytes", "33554432"),
     ("queued.min.messages", "20000"),
     // Of one answer of a broker, as it comes: compressed. 50 MiB as shipped. All of it is decompressed at once, on top of
-    // what is queued, and may be 255 times as much in memory (lz4).
+    // what is queued.
     ("fetch.max.bytes", "8388608"),
     // Whenever that much is queued, nothing is fetched for so long. As shipped it is a second, and a loop that empties the
     // queue in a tenth of it stands still for the rest.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use freshet_testkit::broker::Listener;
+use freshet_testkit::broker::{Listener, Serves};
 use freshet_testkit::ports::free_ports;
 
 use super::{BROKERS, INSTANCES};
@@ -11,6 +11,8 @@ use crate::proxy::{Condition, Link};
 
 /// The brokers' name among those who speak to brokers.
 pub const BETWEEN_BROKERS: &str = "brokers";
+/// Controllers and brokers, where they speak to a node's controller.
+pub const TO_CONTROLLERS: &str = "controllers";
 pub const GATEWAY: &str = "departments-gateway";
 pub const PULL: &str = "departments-pull";
 pub const REGISTRY: &str = "departments-registry";
@@ -19,7 +21,7 @@ pub const WEBHOOKS: &str = "fanout-webhooks";
 /// The ways that are no Kafka.
 pub const WAYS: [&str; 5] = [GATEWAY, PULL, REGISTRY, DATABASE, WEBHOOKS];
 
-/// Who speaks to which broker: (instance or [`BETWEEN_BROKERS`], broker); and the ways that are no Kafka.
+/// Who speaks to which broker: (one of [`speakers`], broker); and the ways that are no Kafka.
 #[derive(Debug)]
 pub struct Network {
     to_brokers: BTreeMap<(&'static str, usize), (u16, Link)>,
@@ -31,12 +33,17 @@ pub struct Network {
     pub pull_ports: BTreeMap<&'static str, u16>,
 }
 
+/// Who speaks to brokers, each through proxies of his own.
+fn speakers() -> impl Iterator<Item = &'static str> {
+    INSTANCES.into_iter().chain([BETWEEN_BROKERS, TO_CONTROLLERS])
+}
+
 impl Network {
     pub async fn start(database_port: u16, webhook_port: u16) -> anyhow::Result<Self> {
-        let mut ports = free_ports((INSTANCES.len() + 1) * BROKERS + INSTANCES.len())?.into_iter();
+        let mut ports = free_ports((INSTANCES.len() + 2) * BROKERS + INSTANCES.len())?.into_iter();
         let mut port = || ports.next().context("too few ports");
         let mut to_brokers = BTreeMap::new();
-        for who in INSTANCES.into_iter().chain([BETWEEN_BROKERS]) {
+        for who in speakers() {
             for broker in 0..BROKERS {
                 let port = port()?;
                 to_brokers.insert((who, broker), (port, Link::start(port).await?));
@@ -68,9 +75,13 @@ impl Network {
                     (*port, link.port)
                 })
                 .collect(),
-            is_for_brokers: who == BETWEEN_BROKERS,
+            serves: match who {
+                BETWEEN_BROKERS => Serves::Brokers,
+                TO_CONTROLLERS => Serves::Controllers,
+                _ => Serves::Clients,
+            },
         };
-        INSTANCES.into_iter().chain([BETWEEN_BROKERS]).map(of).collect()
+        speakers().map(of).collect()
     }
 
     /// Where this instance finds the brokers.
@@ -88,7 +99,7 @@ impl Network {
         format!("http://127.0.0.1:{}", self.port(way))
     }
 
-    /// Between one instance, or the brokers, and one broker or all.
+    /// Between one of [`speakers`] and one broker or all.
     pub fn set_to_brokers(&self, who: &str, broker: Option<usize>, condition: Condition) {
         for ((found, number), (_, link)) in &self.to_brokers {
             if *found == who && broker.is_none_or(|broker| broker == *number) {

@@ -23,7 +23,8 @@ use super::catalogue::{LARGE, SOURCE, SUBSCRIBERS, VIEWS, WIDE, Way, id, table, 
 
 const SMALL_BYTES: usize = 500;
 const LARGE_BYTES: usize = 900_000;
-const BOMB_BYTES: usize = 10 << 20;
+/// What bombs are compressed by, and what they become. The last are some 3 KiB each: all of them come in one answer.
+pub const BOMBS: [(&str, usize); 3] = [("lz4", 10 << 20), ("gzip", 30 << 20), ("zstd", 30 << 20)];
 /// Records that are on their way at a time.
 const UNDERWAY: usize = 500;
 const PULL_PAGE: usize = 1_000;
@@ -178,10 +179,15 @@ struct Publisher {
 
 impl Publisher {
     async fn new(bus: &SmallBus, dataset: &str) -> anyhow::Result<Self> {
+        Self::compressing(bus, dataset, "lz4").await
+    }
+
+    async fn compressing(bus: &SmallBus, dataset: &str, codec: &str) -> anyhow::Result<Self> {
         let topic = topics::publish(dataset);
         let schema = Registry::new(&bus.registry, None).latest(&format!("{topic}-value")).await?;
         // The client takes what the topic takes, and more, so that it is the broker who refuses.
-        let settings = [("message.max.bytes", "100000000"), ("message.timeout.ms", "60000")];
+        let settings =
+            [("message.max.bytes", "100000000"), ("message.timeout.ms", "60000"), ("compression.type", codec)];
         let producer = Producer::new(&bus.bootstrap(), &settings)?;
         Ok(Self { producer, topic, schema, random: fastrand::Rng::with_seed(7), underway: Vec::new() })
     }
@@ -237,16 +243,21 @@ pub async fn publish_backlog(bus: &SmallBus, options: &Options) -> anyhow::Resul
 /// broker's refusal.
 pub async fn publish_bombs(bus: &SmallBus, options: &Options) -> anyhow::Result<String> {
     let mut publisher = Publisher::new(bus, LARGE).await?;
-    let text = publisher.text(BOMB_BYTES, true);
+    let text = publisher.text(10 << 20, true);
     let refused = match publisher.send(9_000_000, text).await {
         Ok(()) => publisher.acknowledged().await,
         Err(error) => Err(error),
     };
     let refused = refused.err().context("the broker took 10 MiB that do not compress")?;
-    for number in 0..options.bombs {
-        let text = publisher.text(BOMB_BYTES, false);
-        publisher.send(8_000_000 + number, text).await?;
-        publisher.acknowledged().await?;
+    let mut number = 8_000_000;
+    for (codec, bytes) in BOMBS {
+        let mut publisher = Publisher::compressing(bus, LARGE, codec).await?;
+        for _ in 0..options.bombs {
+            let text = publisher.text(bytes, false);
+            publisher.send(number, text).await?;
+            publisher.acknowledged().await?;
+            number += 1;
+        }
     }
     Ok(refused.to_string())
 }
@@ -262,7 +273,7 @@ pub fn wait_until_refused(bus: &mut SmallBus, count: usize) -> anyhow::Result<()
     while found.len() < count {
         bus.look()?;
         if Instant::now() > deadline {
-            bail!("only {} of {count} records of 10 MiB were refused", found.len());
+            bail!("only {} of {count} records of 10 and 30 MiB were refused", found.len());
         }
         let Some(record) = consumer.next(Duration::from_millis(500))? else { continue };
         found.insert(record.key.clone());

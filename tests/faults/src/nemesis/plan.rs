@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bus::{BETWEEN_BROKERS, BROKERS, INSTANCES, WAYS, WEBHOOKS};
+use crate::bus::{BETWEEN_BROKERS, BROKERS, INSTANCES, TO_CONTROLLERS, WAYS, WEBHOOKS};
 use crate::catalogue::{self, SuspendOrRemove};
 use crate::proxy::Condition;
 use crate::workload::webhook::Behaviour;
@@ -69,6 +69,7 @@ pub enum Kind {
     FillDisk,
     ToBrokers,
     BetweenBrokers,
+    ToControllers,
     Way,
     KillDatabase,
     RestartDatabase,
@@ -81,7 +82,7 @@ pub enum Kind {
 }
 
 /// One round: what is cheap and likely comes more than once.
-const DECK: [Kind; 28] = [
+const DECK: [Kind; 29] = [
     Kind::Kill,
     Kind::Kill,
     Kind::Kill,
@@ -100,6 +101,7 @@ const DECK: [Kind; 28] = [
     Kind::ToBrokers,
     Kind::ToBrokers,
     Kind::BetweenBrokers,
+    Kind::ToControllers,
     Kind::Way,
     Kind::Way,
     Kind::KillDatabase,
@@ -169,6 +171,12 @@ fn draw(random: &mut fastrand::Rng, kind: Kind, grants: &mut usize) -> (Act, Dur
             let broker = Some(broker);
             (Act::ToBrokers { who: BETWEEN_BROKERS, broker, condition }, seconds_of(random, 2, 12))
         }
+        // All of them: nobody decides who leads, and brokers may lose their registrations (9 s).
+        Kind::ToControllers => {
+            let broker = (random.u8(0..3) > 0).then_some(broker);
+            let condition = condition(random);
+            (Act::ToBrokers { who: TO_CONTROLLERS, broker, condition }, seconds_of(random, 2, 14))
+        }
         Kind::Way => {
             let way = WAYS[random.usize(0..WAYS.len())];
             (Act::Way { way, condition: condition(random) }, seconds_of(random, 2, 12))
@@ -232,7 +240,7 @@ impl Act {
         match self {
             Self::KillBroker(_) | Self::FreezeBroker(_) | Self::RestartBroker(_) => true,
             Self::KillAllBrokers | Self::FillDisk => true,
-            Self::ToBrokers { who, .. } => *who == BETWEEN_BROKERS,
+            Self::ToBrokers { who, .. } => [BETWEEN_BROKERS, TO_CONTROLLERS].contains(who),
             Self::Kill(_) | Self::Freeze(_) | Self::Restart(_) | Self::Way { .. } => false,
             Self::KillDatabase | Self::RestartDatabase | Self::LockTable(_) | Self::Webhook { .. } => false,
             Self::AddGrant { .. } | Self::EndGrant(_) | Self::AddPartitions | Self::SetClock { .. } => false,
@@ -252,6 +260,7 @@ impl Act {
             Self::KillAllBrokers => "kill -9 all brokers".to_owned(),
             Self::FillDisk => "broker's disk full".to_owned(),
             Self::ToBrokers { who: BETWEEN_BROKERS, condition, .. } => format!("brokers {}", word(condition)),
+            Self::ToBrokers { who: TO_CONTROLLERS, condition, .. } => format!("controllers {}", word(condition)),
             Self::ToBrokers { condition, .. } => format!("role-broker {}", word(condition)),
             Self::Way { way, condition } => format!("{way} {}", word(condition)),
             Self::KillDatabase => "kill -9 database".to_owned(),

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
-use freshet_testkit::broker::Listener;
+use freshet_testkit::broker::{Listener, Serves};
 use freshet_testkit::ports::free_port;
 use freshet_testkit::{Broker, BrokerSettings};
 
@@ -30,7 +30,7 @@ pub fn broker_behind<L: Link>(link: &Arc<L>, folder: &Path) -> (Broker, String) 
     let (at_broker, at_link) = (free_port().unwrap(), listener.local_addr().unwrap().port());
     let mut settings = BrokerSettings::new(folder);
     let ports = vec![(at_broker, at_link)];
-    settings.listeners.push(Listener { name: "PROXIED".to_owned(), ports, is_for_brokers: false });
+    settings.listeners.push(Listener { name: "PROXIED".to_owned(), ports, serves: Serves::Clients });
     let broker = Broker::start(settings).unwrap();
     let link = Arc::clone(link);
     std::thread::spawn(move || {

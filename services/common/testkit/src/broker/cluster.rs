@@ -240,7 +240,7 @@ impl Cluster {
         }
         for (name, text) in [
             ("server.properties", server),
-            ("controller.properties", properties::controller(index, &self.ports, &folder)),
+            ("controller.properties", properties::controller(index, &self.ports, &self.settings.listeners, &folder)),
             ("log4j2.properties", properties::log4j(&folder)),
         ] {
             let path = folder.join(name);

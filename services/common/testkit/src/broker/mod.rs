@@ -58,8 +58,16 @@ pub struct Listener {
     pub name: String,
     /// (where it listens, where clients are told to connect) for each broker, both on loopback.
     pub ports: Vec<(u16, u16)>,
+    pub serves: Serves,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    Clients,
     /// The brokers replicate through it.
-    pub is_for_brokers: bool,
+    Brokers,
+    /// Instead of the listener of each node's controller: what controllers and brokers say to it goes there.
+    Controllers,
 }
 
 impl BrokerSettings {

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::Listener;
+use super::{Listener, Serves};
 
 /// The ports of one node, both on loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -16,12 +16,9 @@ pub(super) struct Ports {
 /// `server.properties` of node `index` (from 0).
 pub(super) fn server(index: usize, ports: &[Ports], more: &[Listener], folder: &Path) -> String {
     let node = index + 1;
-    let Ports { broker, controller } = ports[index];
-    let voters: Vec<String> = ports
-        .iter()
-        .enumerate()
-        .map(|(voter, ports)| format!("{}@127.0.0.1:{}", voter + 1, ports.controller))
-        .collect();
+    let broker = ports[index].broker;
+    let controllers = controllers(ports, more);
+    let (controller, controller_told) = controllers[index];
     let replicas = if ports.len() >= 3 { 3 } else { 1 };
     let in_sync = if replicas == 3 { 2 } else { 1 };
     let mut text = String::from("# Written by freshet at every start.\n");
@@ -31,18 +28,18 @@ pub(super) fn server(index: usize, ports: &[Ports], more: &[Listener], folder: &
     };
     set("process.roles", &"broker,controller");
     set("node.id", &node);
-    set("controller.quorum.voters", &voters.join(","));
+    set("controller.quorum.voters", &voters(&controllers));
     set("controller.listener.names", &"CONTROLLER");
     let mut listeners = format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}");
-    let mut advertised = format!("PLAINTEXT://127.0.0.1:{broker}");
+    let mut advertised = format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller_told}");
     let mut protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned();
-    for Listener { name, ports, .. } in more {
+    for Listener { name, ports, .. } in more.iter().filter(|listener| listener.serves != Serves::Controllers) {
         let (listen, told) = ports[index];
         listeners.push_str(&format!(",{name}://127.0.0.1:{listen}"));
         advertised.push_str(&format!(",{name}://127.0.0.1:{told}"));
         protocols.push_str(&format!(",{name}:PLAINTEXT"));
     }
-    let between = more.iter().find(|listener| listener.is_for_brokers);
+    let between = more.iter().find(|listener| listener.serves == Serves::Brokers);
     set("inter.broker.listener.name", &between.map_or("PLAINTEXT", |listener| &listener.name));
     set("listeners", &listeners);
     set("advertised.listeners", &advertised);
@@ -88,29 +85,40 @@ pub(super) fn server(index: usize, ports: &[Ports], more: &[Listener], folder: &
 pub(super) const FENCE_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// `controller.properties` of node `index`: the same node's controller on the same data, without its broker.
-pub(super) fn controller(index: usize, ports: &[Ports], folder: &Path) -> String {
-    let voters: Vec<String> = ports
-        .iter()
-        .enumerate()
-        .map(|(voter, ports)| format!("{}@127.0.0.1:{}", voter + 1, ports.controller))
-        .collect();
+pub(super) fn controller(index: usize, ports: &[Ports], more: &[Listener], folder: &Path) -> String {
+    let controllers = controllers(ports, more);
+    let (listen, told) = controllers[index];
     format!(
         "# Written by freshet at every start.\n\
          process.roles=controller\n\
          node.id={}\n\
          controller.quorum.voters={}\n\
          controller.listener.names=CONTROLLER\n\
-         listeners=CONTROLLER://127.0.0.1:{}\n\
+         listeners=CONTROLLER://127.0.0.1:{listen}\n\
+         advertised.listeners=CONTROLLER://127.0.0.1:{told}\n\
          listener.security.protocol.map=CONTROLLER:PLAINTEXT\n\
          log.dirs={}\n\
          broker.heartbeat.interval.ms=300\n\
          broker.session.timeout.ms={}\n",
         index + 1,
-        voters.join(","),
-        ports[index].controller,
+        voters(&controllers),
         folder.join("data").display(),
         FENCE_AFTER.as_millis()
     )
+}
+
+/// (where it listens, where it is found) for the controller of each node.
+fn controllers(ports: &[Ports], more: &[Listener]) -> Vec<(u16, u16)> {
+    let proxied = more.iter().find(|listener| listener.serves == Serves::Controllers);
+    proxied.map_or_else(
+        || ports.iter().map(|ports| (ports.controller, ports.controller)).collect(),
+        |listener| listener.ports.clone(),
+    )
+}
+
+fn voters(controllers: &[(u16, u16)]) -> String {
+    let voters = controllers.iter().enumerate();
+    voters.map(|(voter, (_, told))| format!("{}@127.0.0.1:{told}", voter + 1)).collect::<Vec<_>>().join(",")
 }
 
 /// `log4j2.properties`: one rolling file, warnings of the noisy parts only.
@@ -162,14 +170,22 @@ mod tests {
     fn a_further_listener_is_told_by_its_proxy() {
         let ports: Vec<Ports> = (0..3).map(|i| Ports { broker: 9000 + i, controller: 9100 + i }).collect();
         let name = "BETWEEN".to_owned();
-        let more = Listener { name, ports: vec![(1, 2), (3, 4), (5, 6)], is_for_brokers: true };
-        let text = server(1, &ports, &[more], Path::new("/d"));
+        let more = Listener { name, ports: vec![(1, 2), (3, 4), (5, 6)], serves: Serves::Brokers };
+        let name = "CONTROLLERS".to_owned();
+        let controllers = Listener { name, ports: vec![(11, 12), (13, 14), (15, 16)], serves: Serves::Controllers };
+        let more = [more, controllers];
+        let text = server(1, &ports, &more, Path::new("/d"));
         for line in [
             "inter.broker.listener.name=BETWEEN",
-            "listeners=PLAINTEXT://127.0.0.1:9001,CONTROLLER://127.0.0.1:9101,BETWEEN://127.0.0.1:3",
-            "advertised.listeners=PLAINTEXT://127.0.0.1:9001,BETWEEN://127.0.0.1:4",
+            "controller.quorum.voters=1@127.0.0.1:12,2@127.0.0.1:14,3@127.0.0.1:16",
+            "listeners=PLAINTEXT://127.0.0.1:9001,CONTROLLER://127.0.0.1:13,BETWEEN://127.0.0.1:3",
+            "advertised.listeners=PLAINTEXT://127.0.0.1:9001,CONTROLLER://127.0.0.1:14,BETWEEN://127.0.0.1:4",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
+        let alone = controller(1, &ports, &more, Path::new("/d"));
+        assert!(
+            alone.contains("\nlisteners=CONTROLLER://127.0.0.1:13\nadvertised.listeners=CONTROLLER://127.0.0.1:14\n")
+        );
     }
 }
