@@ -1,21 +1,24 @@
 //! The catalogue's topic: followed live by every service, written in one transaction by `freshet catalog apply`.
 
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use freshet_catalog_model::{Catalog, Entry};
 use freshet_core::{Fault, Replay, ReplayRange, clients, topics};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Seldom, pause};
-use crate::client::Plain;
 use crate::publisher::drain;
 use crate::reader::Reader;
-use crate::{Connection, Error, TopicId, settings};
+use crate::{Connection, Error, TopicId, client, settings};
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the topic's id is waited for.
@@ -298,11 +301,13 @@ pub fn write(connection: &Connection, puts: &[Entry], removes: &[String]) -> Res
         return Ok(());
     }
     let config = settings::producer(connection, "catalog", Some(clients::CATALOG_TRANSACTIONAL_ID))?;
-    let producer: BaseProducer<Plain> = config.create_with_context(Plain).map_err(Error::kafka("create a producer"))?;
+    let producer: BaseProducer<Deliveries> =
+        config.create_with_context(Deliveries::default()).map_err(Error::kafka("create a producer"))?;
     producer.init_transactions(WRITE_TIMEOUT).map_err(Error::kafka("take over the catalogue's transactions"))?;
     producer.begin_transaction().map_err(Error::kafka("write the catalogue"))?;
     let written = send_all(&producer, puts, removes)
         .and_then(|()| drain(&producer, WRITE_TIMEOUT))
+        .and_then(|()| producer.context().all_written())
         .and_then(|()| producer.commit_transaction(WRITE_TIMEOUT).map_err(Error::kafka("commit the catalogue")));
     if written.is_err() {
         // Whether this succeeds or not, nothing of it becomes visible; the error to report is the first one.
@@ -311,7 +316,44 @@ pub fn write(connection: &Connection, puts: &[Entry], removes: &[String]) -> Res
     written
 }
 
-fn send_all(producer: &BaseProducer<Plain>, puts: &[Entry], removes: &[String]) -> Result<(), Error> {
+/// Whether a record was not written (docs/decisions/0017). Of one that the broker refused, the commit says so too; of one
+/// without an offset nobody else does.
+#[derive(Default)]
+struct Deliveries {
+    is_incomplete: AtomicBool,
+}
+
+impl Deliveries {
+    fn all_written(&self) -> Result<(), Error> {
+        if self.is_incomplete.load(Ordering::Relaxed) {
+            let source = KafkaError::MessageProduction(RDKafkaErrorCode::NoOffset);
+            return Err(Error::Kafka { doing: "write the catalogue", source });
+        }
+        Ok(())
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        client::log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::reported(&error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if !matches!(result, Ok(message) if client::written_at(message).is_some()) {
+            self.is_incomplete.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+fn send_all(producer: &BaseProducer<Deliveries>, puts: &[Entry], removes: &[String]) -> Result<(), Error> {
     for entry in puts {
         let key = entry.key();
         let value = serde_json::to_vec(entry)
@@ -324,7 +366,7 @@ fn send_all(producer: &BaseProducer<Plain>, puts: &[Entry], removes: &[String]) 
     Ok(())
 }
 
-fn send(producer: &BaseProducer<Plain>, record: BaseRecord<'_, String, Vec<u8>>) -> Result<(), Error> {
+fn send(producer: &BaseProducer<Deliveries>, record: BaseRecord<'_, String, Vec<u8>>) -> Result<(), Error> {
     producer.send(record).map_err(|(source, _)| Error::Kafka { doing: "write the catalogue", source })
 }
 

@@ -5,6 +5,10 @@ use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
+use freshet_catalog_model::{Department, Entry, Title};
+use freshet_core::topics::CATALOG;
+use freshet_kafka::admin::{self, TopicSpec};
+use freshet_kafka::catalog;
 use freshet_kafka::publisher::{PublishError, Publisher};
 use freshet_kafka::{Connection, Record};
 
@@ -23,7 +27,7 @@ async fn a_batch_that_was_refused_is_not_acknowledged_with_the_one_behind_it() {
     let (at, link) = (folder.path().to_owned(), Arc::clone(&network));
     let (broker, proxied, topic) = tokio::task::spawn_blocking(move || {
         let (broker, proxied) = wire::broker_behind(&link, &at);
-        let topic = topic_on(&Connection::to(broker.bootstrap()), "refused-first", &[]);
+        let topic = topic_on(&Connection::to(broker.bootstrap()), "events", &[]);
         (broker, proxied, topic)
     })
     .await
@@ -55,6 +59,29 @@ async fn a_batch_that_was_refused_is_not_acknowledged_with_the_one_behind_it() {
         *counts.entry(record.value.clone()).or_default() += 1;
     }
     assert_eq!(counts, BTreeMap::from([b"first".to_vec(), b"second".to_vec()].map(|value| (Some(value), 1))));
+}
+
+/// The same of a catalogue that is more than a batch: an end of a grant that was said to be written is.
+#[test]
+fn a_catalogue_of_which_a_batch_was_refused_is_written_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, proxied) = wire::broker_behind(&Arc::<Network>::default(), folder.path());
+    let direct = Connection::to(broker.bootstrap());
+    let spec = TopicSpec { name: CATALOG.to_owned(), partitions: 1, may_grow: false, settings: BTreeMap::new() };
+    admin::ensure_topics(&direct, &[spec]).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    let puts: Vec<Entry> = (0..40)
+        .map(|number| {
+            let title = Title { en: Some((0..100_000).map(|_| random.alphanumeric()).collect()), ..Title::default() };
+            Entry::Department(Department { id: format!("d-{number}"), title, uscc: None, sources: vec![] })
+        })
+        .collect();
+
+    let written = catalog::write(&Connection::to(proxied), &puts, &[]);
+    let found = catalog::read_once(&direct).unwrap().departments.len();
+    assert_eq!(found, if written.is_ok() { puts.len() } else { 0 }, "{written:?}");
+    catalog::write(&direct, &puts, &[]).unwrap();
+    assert_eq!(catalog::read_once(&direct).unwrap().departments.len(), puts.len(), "and again");
 }
 
 /// Answers the first Produce request in the broker's place, when the second has come: a replica too few, which it has not
@@ -131,7 +158,8 @@ fn refusal(request: &[u8]) -> Vec<u8> {
 
 /// The topic's name as the request has it, with its length before it.
 fn topic_of(request: &[u8]) -> &[u8] {
-    let name = b"refused-first-";
-    let at = request.windows(name.len()).position(|window| window == name).unwrap();
+    let names: [&[u8]; 2] = [b"events-", CATALOG.as_bytes()];
+    let at = |name: &[u8]| request.windows(name.len()).position(|window| window == name);
+    let at = names.into_iter().find_map(at).unwrap();
     &request[at - 1..at - 1 + usize::from(request[at - 1])]
 }
