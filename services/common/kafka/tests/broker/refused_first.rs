@@ -69,10 +69,11 @@ fn a_catalogue_of_which_a_batch_was_refused_is_written_whole_or_not_at_all() {
     let direct = Connection::to(broker.bootstrap());
     let spec = TopicSpec { name: CATALOG.to_owned(), partitions: 1, may_grow: false, settings: BTreeMap::new() };
     admin::ensure_topics(&direct, &[spec]).unwrap();
+    // Each is a batch of its own.
     let mut random = fastrand::Rng::with_seed(1);
-    let puts: Vec<Entry> = (0..40)
+    let puts: Vec<Entry> = (0..2)
         .map(|number| {
-            let title = Title { en: Some((0..100_000).map(|_| random.alphanumeric()).collect()), ..Title::default() };
+            let title = Title { en: Some((0..700_000).map(|_| random.alphanumeric()).collect()), ..Title::default() };
             Entry::Department(Department { id: format!("d-{number}"), title, uscc: None, sources: vec![] })
         })
         .collect();
