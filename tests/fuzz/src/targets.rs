@@ -1,5 +1,6 @@
 //! All targets.
 
+mod batch;
 mod cursor;
 mod expression;
 mod framing;
@@ -19,7 +20,7 @@ mod yaml;
 use crate::target::Kind;
 
 /// The slow ones first: two threads then end at about the same time.
-pub const ALL: [Kind; 15] = [
+pub const ALL: [Kind; 16] = [
     gateway::KIND,
     receiver::KIND,
     registry::KIND,
@@ -29,6 +30,7 @@ pub const ALL: [Kind; 15] = [
     record::KIND,
     projection::KIND,
     expression::KIND,
+    batch::KIND,
     rows::CSV,
     rows::JSON_LINES,
     json::KIND,

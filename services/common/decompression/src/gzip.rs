@@ -5,7 +5,7 @@ use std::io::Read as _;
 use flate2::bufread::GzDecoder;
 
 /// `None` where it is damaged or becomes more than `most` bytes.
-pub(crate) fn inflated(compressed: &[u8], most: usize) -> Option<Vec<u8>> {
+pub fn inflated(compressed: &[u8], most: usize) -> Option<Vec<u8>> {
     let mut batch = Vec::new();
     let read = GzDecoder::new(compressed).take(most as u64 + 1).read_to_end(&mut batch).ok()?;
     (read <= most).then_some(batch)

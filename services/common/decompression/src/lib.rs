@@ -12,11 +12,11 @@
 #![allow(unsafe_code)]
 
 mod budget;
-mod gzip;
-mod lz4;
-mod records;
+pub mod gzip;
+pub mod lz4;
+pub mod records;
 #[cfg(target_os = "linux")]
 mod replaced;
-mod zstd;
+pub mod zstd;
 
 pub use budget::{ANSWER_BYTES, RECORD_BYTES};

@@ -13,7 +13,7 @@ const NOT_COMPRESSED: u32 = 1 << 31;
 const MATCH: usize = 4;
 
 /// Bytes. `None` where it is no frame, is damaged so that its length cannot be told, or has something behind it.
-pub(crate) fn decompressed_bytes(frame: &[u8]) -> Option<usize> {
+pub fn decompressed_bytes(frame: &[u8]) -> Option<usize> {
     let mut rest = frame.strip_prefix(&MAGIC)?;
     let flags = *rest.first()?;
     // Flags, the largest block, a checksum.

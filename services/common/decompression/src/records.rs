@@ -2,7 +2,7 @@
 //! version 2).
 
 /// How many there are, or one more than `most` where there are more. What is no record any more counts as one.
-pub(crate) fn count(batch: &[u8], most: usize) -> usize {
+pub fn count(batch: &[u8], most: usize) -> usize {
     let (mut rest, mut count) = (batch, 0);
     while !rest.is_empty() && count <= most {
         count += 1;

@@ -51,7 +51,8 @@ unsafe extern "C" fn __wrap_rd_kafka_lz4_decompress(
 ) -> Error {
     // SAFETY: the caller gives what it read from the socket, and nobody else has it.
     let frame = unsafe { slice::from_raw_parts(compressed.cast_const().cast::<u8>(), compressed_bytes) };
-    if lz4::decompressed_bytes(frame).is_none_or(|bytes| bytes > budget::room(compressed_bytes)) {
+    let becomes = lz4::decompressed_bytes(frame).filter(|bytes| *bytes <= budget::room(compressed_bytes));
+    if becomes.is_none() {
         // SAFETY: the caller's.
         unsafe { *batch = ptr::null_mut() };
         return REFUSED;
@@ -68,8 +69,11 @@ unsafe extern "C" fn __wrap_rd_kafka_lz4_decompress(
             batch_bytes,
         )
     };
-    // SAFETY: as above.
-    unsafe { spent(error, compressed_bytes, batch, batch_bytes) }
+    // SAFETY: as above, and written where there was no error.
+    unsafe {
+        debug_assert!(error != DONE || becomes == Some(*batch_bytes), "librdkafka makes another length of {becomes:?}");
+        spent(error, compressed_bytes, batch, batch_bytes)
+    }
 }
 
 #[unsafe(no_mangle)]

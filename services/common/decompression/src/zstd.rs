@@ -1,7 +1,7 @@
 //! zstd, up to a bound. librdkafka gives it three times the room until it has enough, and so never reads some that would fit.
 
 /// `None` where it is damaged or becomes more than `most` bytes.
-pub(crate) fn decompressed(compressed: &[u8], most: usize) -> Option<Vec<u8>> {
+pub fn decompressed(compressed: &[u8], most: usize) -> Option<Vec<u8>> {
     // Not every producer says how long it becomes, and who says so need not be right.
     let said = zstd_safe::get_frame_content_size(compressed).ok()?;
     let guess = said.map_or(compressed.len().saturating_mul(4), |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
