@@ -45,13 +45,12 @@ impl Subscribers {
         Ok(Arc::new(own))
     }
 
-    /// What must be there before anything can arrive. Blocking, outside of the runtime.
+    /// What must be there before anything can arrive; may be repeated until it succeeds. Blocking, outside of the runtime.
     pub fn prepare(&self, grant: &Grant) -> anyhow::Result<()> {
-        self.desk.ledger.add_grant(grant)?;
         if let Delivery::Postgres { table, .. } = &grant.delivery {
             self.handle.block_on(database::prepare(&self.database, table))?;
         }
-        Ok(())
+        self.desk.ledger.add_grant(grant)
     }
 
     pub fn start(&self, grant: &Grant) {

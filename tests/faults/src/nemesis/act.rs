@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::{Act, Fault};
 use crate::bus::{BROKERS, Bus};
-use crate::catalogue::Folder;
+use crate::catalogue::{Folder, SuspendOrRemove};
 use crate::history::Millis;
 use crate::ledger::now;
 use crate::proxy::Condition;
@@ -207,7 +207,11 @@ impl Nemesis {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         let id = folder.add_grant(number, way)?;
         let grant = folder.read()?.grants.get(&id).cloned().context("the new grant")?;
-        self.subscribers.prepare(&grant)?;
+        // The database may be down just now. Without the department's own table nothing would be seen of the grant.
+        if let Err(error) = patiently(|| self.subscribers.prepare(&grant)) {
+            folder.end_grant(&id, SuspendOrRemove::Remove)?;
+            return Err(error);
+        }
         self.apply(folder.path())?;
         self.subscribers.start(&grant);
         self.late.lock().unwrap_or_else(PoisonError::into_inner).push((id, Instant::now()));
@@ -215,7 +219,7 @@ impl Nemesis {
     }
 
     /// The grant that came first of those that are some seconds old.
-    fn end_grant(&self, how: crate::catalogue::SuspendOrRemove) -> anyhow::Result<()> {
+    fn end_grant(&self, how: SuspendOrRemove) -> anyhow::Result<()> {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         let id = {
             let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
@@ -230,14 +234,7 @@ impl Nemesis {
     }
 
     fn apply(&self, folder: &Path) -> anyhow::Result<()> {
-        let deadline = Instant::now() + APPLY_LIMIT;
-        loop {
-            match self.bus.apply(folder) {
-                Ok(()) => return Ok(()),
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => std::thread::sleep(Duration::from_millis(500)),
-            }
-        }
+        patiently(|| self.bus.apply(folder))
     }
 
     /// To the topics whose partitions carry no order.
@@ -279,6 +276,18 @@ impl Nemesis {
         if let Some(pid) = self.bus.broker().pid_of(broker) {
             // A process that has just ended needs no signal.
             let _ = kill(Pid::from_raw(pid as i32), signal);
+        }
+    }
+}
+
+/// Again until it succeeds, since other faults go on meanwhile.
+fn patiently(mut act: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + APPLY_LIMIT;
+    loop {
+        match act() {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(500)),
         }
     }
 }

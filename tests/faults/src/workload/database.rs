@@ -21,9 +21,9 @@ pub async fn prepare(url: &str, table: &str) -> anyhow::Result<()> {
     let text = format!(
         "create table if not exists public.\"{name}\" (freshet_key text primary key, \
              freshet_written_at timestamptz not null default now());
-         create table public.\"{name}_writes\" (number bigserial primary key, key text not null, event text, \
+         create table if not exists public.\"{name}_writes\" (number bigserial primary key, key text not null, event text, \
              fields text[] not null, at timestamptz not null default clock_timestamp());
-         create function public.\"{name}_note\"() returns trigger language plpgsql as $$
+         create or replace function public.\"{name}_note\"() returns trigger language plpgsql as $$
          begin
              if tg_op = 'DELETE' then
                  insert into public.\"{name}_writes\" (key, fields) values (old.freshet_key, '{{}}');
@@ -34,7 +34,7 @@ pub async fn prepare(url: &str, table: &str) -> anyhow::Result<()> {
              end if;
              return null;
          end $$;
-         create trigger note after insert or update or delete on public.\"{name}\"
+         create or replace trigger note after insert or update or delete on public.\"{name}\"
              for each row execute function public.\"{name}_note\"();"
     );
     client.batch_execute(&text).await.with_context(|| format!("making the table {table}"))
