@@ -79,8 +79,7 @@ const COMMON_DEFAULTS: &[(&str, &str)] = &[
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "16384"),
-    // More than a fetch brings. It is also what librdkafka decompresses of a zstd batch at most, 100 MB as shipped; what an
-    // answer becomes is bounded by `freshet_decompression`.
+    // More than a fetch brings; 100 MB as shipped. What it becomes is bounded by `freshet_decompression`.
     ("receive.message.max.bytes", "33554432"),
     ("queued.min.messages", "20000"),
     // Of one answer of a broker, as it comes: compressed. 50 MiB as shipped. All of it is decompressed at once, on top of
