@@ -21,7 +21,7 @@ pub const WEBHOOKS: &str = "fanout-webhooks";
 /// The ways that are no Kafka.
 pub const WAYS: [&str; 5] = [GATEWAY, PULL, REGISTRY, DATABASE, WEBHOOKS];
 
-/// Who speaks to which broker: (one of [`speakers`], broker); and the ways that are no Kafka.
+/// Who speaks to which broker: (one of `speakers`, broker); and the ways that are no Kafka.
 #[derive(Debug)]
 pub struct Network {
     to_brokers: BTreeMap<(&'static str, usize), (u16, Link)>,
@@ -99,7 +99,7 @@ impl Network {
         format!("http://127.0.0.1:{}", self.port(way))
     }
 
-    /// Between one of [`speakers`] and one broker or all.
+    /// Between one of `speakers` and one broker or all.
     pub fn set_to_brokers(&self, who: &str, broker: Option<usize>, condition: Condition) {
         for ((found, number), (_, link)) in &self.to_brokers {
             if *found == who && broker.is_none_or(|broker| broker == *number) {
