@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use crate::records;
 
-/// Of one answer of a broker, decompressed, in bytes: the batches, and [`RECORD_BYTES`] for each of their records. A batch that
-/// is more alone, and more than [`ORDINARY`] times as long as it came, is never read.
+/// Of one answer of a broker, decompressed, in bytes: the batches, and `RECORD_BYTES` for each of their records. A batch that
+/// is more alone, and more than `ORDINARY` times as long as it came, is never read.
 pub const ANSWER_BYTES: usize = 32 << 20;
 /// What librdkafka holds for a record beside its bytes (`rd_kafka_op_t`), rounded up.
 pub const RECORD_BYTES: usize = 320;

@@ -19,4 +19,4 @@ pub mod records;
 mod replaced;
 pub mod zstd;
 
-pub use budget::{ANSWER_BYTES, RECORD_BYTES};
+pub use budget::{ANSWER_BYTES, ORDINARY, RECORD_BYTES};
