@@ -6,12 +6,12 @@ use crate::records;
 
 /// Of one answer of a broker, decompressed, in bytes: the batches, and `RECORD_BYTES` for each of their records. A batch that
 /// is more alone, and more than `ORDINARY` times as long as it came, is never read.
-pub const ANSWER_BYTES: usize = 32 << 20;
-/// What librdkafka holds for a record beside its bytes (`rd_kafka_op_t`), rounded up.
-pub const RECORD_BYTES: usize = 320;
+const ANSWER_BYTES: usize = 32 << 20;
+/// What librdkafka holds for a record beside its bytes: 304 (an `rd_kafka_op_t` of a fetch), and what the allocator adds.
+const RECORD_BYTES: usize = 320;
 /// A batch that costs at most so many times its length as it came is read whatever is left, so that nobody waits for the
 /// batches of somebody else. An answer is bounded as it comes, and what is ordinary in it is so too.
-pub const ORDINARY: usize = 16;
+const ORDINARY: usize = 16;
 
 thread_local! {
     static LEFT: Cell<usize> = const { Cell::new(ANSWER_BYTES) };

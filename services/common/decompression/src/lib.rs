@@ -18,5 +18,3 @@ pub mod records;
 #[cfg(target_os = "linux")]
 mod replaced;
 pub mod zstd;
-
-pub use budget::{ANSWER_BYTES, ORDINARY, RECORD_BYTES};

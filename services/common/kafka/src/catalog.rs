@@ -1,24 +1,20 @@
 //! The catalogue's topic: followed live by every service, written in one transaction by `freshet catalog apply`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use freshet_catalog_model::{Catalog, Entry};
 use freshet_core::{Fault, Replay, ReplayRange, clients, topics};
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Seldom, pause};
 use crate::publisher::drain;
 use crate::reader::Reader;
-use crate::{Connection, Error, TopicId, client, settings};
+use crate::transactional::Deliveries;
+use crate::{Connection, Error, TopicId, settings};
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the topic's id is waited for.
@@ -307,7 +303,7 @@ pub fn write(connection: &Connection, puts: &[Entry], removes: &[String]) -> Res
     producer.begin_transaction().map_err(Error::kafka("write the catalogue"))?;
     let written = send_all(&producer, puts, removes)
         .and_then(|()| drain(&producer, WRITE_TIMEOUT))
-        .and_then(|()| producer.context().all_written())
+        .and_then(|()| producer.context().all_written("write the catalogue"))
         .and_then(|()| producer.commit_transaction(WRITE_TIMEOUT).map_err(Error::kafka("commit the catalogue")));
     if written.is_err() {
         // Whether this succeeds or not, nothing of it becomes visible; the error to report is the first one.
@@ -316,57 +312,20 @@ pub fn write(connection: &Connection, puts: &[Entry], removes: &[String]) -> Res
     written
 }
 
-/// Whether a record was not written (docs/decisions/0017). Of one that the broker refused, the commit says so too; of one
-/// without an offset nobody else does.
-#[derive(Default)]
-struct Deliveries {
-    is_incomplete: AtomicBool,
-}
-
-impl Deliveries {
-    fn all_written(&self) -> Result<(), Error> {
-        if self.is_incomplete.load(Ordering::Relaxed) {
-            let source = KafkaError::MessageProduction(RDKafkaErrorCode::NoOffset);
-            return Err(Error::Kafka { doing: "write the catalogue", source });
-        }
-        Ok(())
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        client::log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        client::reported(&error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if !matches!(result, Ok(message) if client::written_at(message).is_some()) {
-            self.is_incomplete.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
 fn send_all(producer: &BaseProducer<Deliveries>, puts: &[Entry], removes: &[String]) -> Result<(), Error> {
     for entry in puts {
         let key = entry.key();
         let value = serde_json::to_vec(entry)
             .map_err(|error| Error::Topic { topic: topics::CATALOG.to_owned(), reason: format!("{key}: {error}") })?;
-        send(producer, BaseRecord::to(topics::CATALOG).partition(0).key(&key).payload(&value))?;
+        send(producer, BaseRecord::with_opaque_to(topics::CATALOG, 0).partition(0).key(&key).payload(&value))?;
     }
     for key in removes {
-        send(producer, BaseRecord::<String, Vec<u8>>::to(topics::CATALOG).partition(0).key(key))?;
+        send(producer, BaseRecord::<String, Vec<u8>, usize>::with_opaque_to(topics::CATALOG, 0).partition(0).key(key))?;
     }
     Ok(())
 }
 
-fn send(producer: &BaseProducer<Deliveries>, record: BaseRecord<'_, String, Vec<u8>>) -> Result<(), Error> {
+fn send(producer: &BaseProducer<Deliveries>, record: BaseRecord<'_, String, Vec<u8>, usize>) -> Result<(), Error> {
     producer.send(record).map_err(|(source, _)| Error::Kafka { doing: "write the catalogue", source })
 }
 

@@ -23,7 +23,7 @@ use super::catalogue::{LARGE, SOURCE, SUBSCRIBERS, VIEWS, WIDE, Way, id, table, 
 
 const SMALL_BYTES: usize = 500;
 const LARGE_BYTES: usize = 900_000;
-/// What bombs are compressed by, and what they become. The last are some 3 KiB each: all of them come in one answer.
+/// What bombs are compressed by, and what they become. The last are some 1 KiB each: all of them come in one answer.
 pub const BOMBS: [(&str, usize); 3] = [("lz4", 10 << 20), ("gzip", 30 << 20), ("zstd", 30 << 20)];
 /// Records that are on their way at a time.
 const UNDERWAY: usize = 500;

@@ -73,11 +73,7 @@ fn frame(sent: &[u8], guard: &Guard) -> Result<Seen, String> {
         Some(bytes) if is_frame && bytes < limit && read.len() != bytes => {
             Err(format!("told {bytes} bytes, and it is {}", read.len()))
         }
-        _ => Ok(Seen::of((
-            told.map(size_class),
-            ended.map_err(|error| Seen::kind_of(&error.to_string())).is_ok(),
-            is_frame,
-        ))),
+        _ => Ok(Seen::of((told.map(size_class), ended.is_ok(), is_frame))),
     }
 }
 

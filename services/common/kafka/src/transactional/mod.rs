@@ -33,7 +33,7 @@ use crate::{Connection, Error, LoopMetrics, settings};
 use batch::{OneByOne, Transaction, Unwritable};
 use collect::{Bounds, Collector};
 use observed::Observed;
-use output::Deliveries;
+pub(crate) use output::Deliveries;
 pub use status::Status;
 
 /// How long an idle loop waits for input before it looks at its stage and the stop signal.

@@ -10,9 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
-use crate::client;
 use crate::error::{Exit, classify};
 use crate::native::{Headers, Outgoing, Topics, send_lingering};
+use crate::{Error, client};
 
 /// How long a full queue may stay full before the transaction is given up.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -21,7 +21,7 @@ pub(super) const BACKGROUND: usize = usize::MAX;
 
 /// Notes the first output of a transaction that the broker did not take.
 #[derive(Default)]
-pub(super) struct Deliveries {
+pub(crate) struct Deliveries {
     failed: Mutex<Option<Undelivered>>,
 }
 
@@ -46,6 +46,11 @@ impl Deliveries {
 
     pub(super) fn take(&self) -> Option<Undelivered> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// For whoever has no other use for a record that was not written than to give the transaction up.
+    pub(crate) fn all_written(&self, doing: &'static str) -> Result<(), Error> {
+        self.take().map_or(Ok(()), |undelivered| Err(Error::Kafka { doing, source: undelivered.error }))
     }
 }
 
