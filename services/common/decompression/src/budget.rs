@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::records;
+use crate::{records, refused};
 
 /// Of one answer of a broker, decompressed, in bytes: the batches, and `RECORD_BYTES` for each of their records. A batch that
 /// is more alone, and more than `ORDINARY` times as long as it came, is never read.
@@ -25,6 +25,24 @@ pub(crate) fn begin() {
 /// What a batch may cost that came as so many bytes.
 pub(crate) fn room(compressed_bytes: usize) -> usize {
     LEFT.get().max(compressed_bytes.saturating_mul(ORDINARY))
+}
+
+/// Whether a batch that came as so many bytes has all the room that it will ever have, whatever else was in its answer.
+pub(crate) fn is_all(compressed_bytes: usize) -> bool {
+    room(compressed_bytes) >= ANSWER_BYTES
+}
+
+/// A batch, decompressed into the room that there is, and taken from what is left. `None` where it is damaged or does not
+/// fit; one that never will is not decompressed again.
+pub(crate) fn within(compressed: &[u8], decompress: impl FnOnce(&[u8], usize) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    if refused::knows(compressed) {
+        return None;
+    }
+    let batch = decompress(compressed, room(compressed.len())).filter(|batch| spend(batch, compressed.len()));
+    if batch.is_none() {
+        refused::note(compressed);
+    }
+    batch
 }
 
 /// Takes a decompressed batch from what is left. False where it does not fit.
@@ -76,6 +94,30 @@ mod tests {
             assert_eq!(spend(&one(bytes), 1_000), fits, "{bytes} bytes of 1,000");
         }
         assert!(spend(&one(ANSWER_BYTES * 2), ANSWER_BYTES / 8), "however long it is");
+    }
+
+    #[test]
+    fn what_never_fits_is_decompressed_once() {
+        let decompressed = Cell::new(0);
+        let reads = |compressed: &[u8], bytes: usize| {
+            let before = decompressed.get();
+            let read = within(compressed, |_, room| {
+                decompressed.set(before + 1);
+                (bytes <= room).then(|| one(bytes))
+            });
+            (read.is_some(), decompressed.get() - before)
+        };
+        begin();
+        assert_eq!(reads(b"bomb", ANSWER_BYTES * 2), (false, 1));
+        assert_eq!(reads(b"bomb", ANSWER_BYTES * 2), (false, 0));
+        assert_eq!(reads(b"comb", ANSWER_BYTES / 2), (true, 1), "of the same length");
+        assert_eq!(reads(b"most", ANSWER_BYTES), (false, 1), "others were in this answer");
+        begin();
+        assert_eq!(reads(b"bomb", ANSWER_BYTES * 2), (false, 0), "in no other answer either");
+        assert_eq!(reads(b"most", ANSWER_BYTES), (true, 1));
+        let long = vec![1; ANSWER_BYTES / ORDINARY];
+        assert_eq!(reads(&long, ANSWER_BYTES * 2), (false, 1), "more room than this it never has");
+        assert_eq!(reads(&long, ANSWER_BYTES * 2), (false, 0));
     }
 
     #[test]

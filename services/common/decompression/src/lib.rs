@@ -15,6 +15,7 @@ mod budget;
 pub mod gzip;
 pub mod lz4;
 pub mod records;
+mod refused;
 #[cfg(target_os = "linux")]
 mod replaced;
 pub mod zstd;

@@ -7,7 +7,7 @@ use std::slice;
 
 use rdkafka::bindings as c;
 
-use crate::{budget, gzip, lz4, zstd};
+use crate::{budget, gzip, lz4, refused, zstd};
 
 /// Of another version read `rdgz.h`, `rdkafka_lz4.h`, `rdkafka_zstd.h`, `rdkafka_op.h`, where they are called from, and what
 /// the callers do with an error, before this number changes.
@@ -51,7 +51,8 @@ unsafe extern "C" fn __wrap_rd_kafka_lz4_decompress(
 ) -> Error {
     // SAFETY: the caller gives what it read from the socket, and nobody else has it.
     let frame = unsafe { slice::from_raw_parts(compressed.cast_const().cast::<u8>(), compressed_bytes) };
-    let becomes = lz4::decompressed_bytes(frame).filter(|bytes| *bytes <= budget::room(compressed_bytes));
+    let fits = |bytes: &usize| *bytes <= budget::room(compressed_bytes);
+    let becomes = if refused::knows(frame) { None } else { lz4::decompressed_bytes(frame).filter(fits) };
     if becomes.is_none() {
         // SAFETY: the caller's.
         unsafe { *batch = ptr::null_mut() };
@@ -72,7 +73,7 @@ unsafe extern "C" fn __wrap_rd_kafka_lz4_decompress(
     // SAFETY: as above, and written where there was no error.
     unsafe {
         debug_assert!(error != DONE || becomes == Some(*batch_bytes), "librdkafka makes another length of {becomes:?}");
-        spent(error, compressed_bytes, batch, batch_bytes)
+        spent(error, frame, batch, batch_bytes)
     }
 }
 
@@ -87,8 +88,7 @@ unsafe extern "C" fn __wrap_rd_kafka_zstd_decompress(
     // SAFETY: the caller gives what it read from the socket, and room for the two that it is told.
     unsafe {
         let compressed = slice::from_raw_parts(compressed.cast_const().cast::<u8>(), compressed_bytes);
-        let read = zstd::decompressed(compressed, budget::room(compressed_bytes));
-        let (block, bytes) = handed_over(read, compressed_bytes);
+        let (block, bytes) = handed_over(budget::within(compressed, zstd::decompressed));
         (*batch, *batch_bytes) = (block, bytes);
         if block.is_null() { REFUSED } else { DONE }
     }
@@ -104,16 +104,16 @@ unsafe extern "C" fn __wrap_rd_gz_decompress(
     let Ok(length) = usize::try_from(compressed_bytes) else { return ptr::null_mut() };
     // SAFETY: the caller gives what it read from the socket.
     let compressed = unsafe { slice::from_raw_parts(compressed.cast::<u8>(), length) };
-    let (block, bytes) = handed_over(gzip::inflated(compressed, budget::room(length)), length);
+    let (block, bytes) = handed_over(budget::within(compressed, gzip::inflated));
     // SAFETY: the caller's.
     unsafe { *batch_bytes = bytes as u64 };
     block
 }
 
 /// A batch as the client takes it over: a block that it frees by `free`, with a zero behind the last byte, and its length.
-/// Null where it was not read, or does not fit.
-fn handed_over(batch: Option<Vec<u8>>, compressed_bytes: usize) -> (*mut c_void, usize) {
-    let Some(batch) = batch.filter(|batch| budget::spend(batch, compressed_bytes)) else { return (ptr::null_mut(), 0) };
+/// Null where it is refused.
+fn handed_over(batch: Option<Vec<u8>>) -> (*mut c_void, usize) {
+    let Some(batch) = batch else { return (ptr::null_mut(), 0) };
     // SAFETY: the block has room for all of it and the zero.
     unsafe {
         let block = libc::malloc(batch.len() + 1).cast::<u8>();
@@ -130,15 +130,16 @@ fn handed_over(batch: Option<Vec<u8>>, compressed_bytes: usize) -> (*mut c_void,
 ///
 /// # Safety
 /// The last two are the caller's of an original, which has just returned this error.
-unsafe fn spent(error: Error, compressed_bytes: usize, batch: *mut *mut c_void, batch_bytes: *mut usize) -> Error {
+unsafe fn spent(error: Error, compressed: &[u8], batch: *mut *mut c_void, batch_bytes: *mut usize) -> Error {
     if error != DONE {
         return error;
     }
     // SAFETY: without an error the original wrote a block of so many bytes, which is ours until it is handed on.
     unsafe {
-        if budget::spend(slice::from_raw_parts((*batch).cast::<u8>(), *batch_bytes), compressed_bytes) {
+        if budget::spend(slice::from_raw_parts((*batch).cast::<u8>(), *batch_bytes), compressed.len()) {
             return DONE;
         }
+        refused::note(compressed);
         libc::free(*batch);
         *batch = ptr::null_mut();
     }
