@@ -153,6 +153,10 @@ async fn post_all(
     Ok(())
 }
 
+/// Connections that wait to be taken: fifty clients open all of theirs at once, and for which there is no room is tried again
+/// a second later.
+const BACKLOG: u32 = 4_096;
+
 /// Counts what arrives at each of its paths and answers 204.
 struct Receiver {
     urls: Vec<String>,
@@ -181,7 +185,11 @@ impl Receiver {
                 axum::http::StatusCode::NO_CONTENT
             }),
         );
-        let listener = cluster.runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+        let listener = cluster.runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind((std::net::Ipv4Addr::LOCALHOST, 0).into())?;
+            socket.listen(BACKLOG)
+        })?;
         let address = listener.local_addr()?;
         let urls = (0..receivers).map(|number| format!("http://{address}/hook/{number}")).collect();
         cluster.runtime.spawn(async move { axum::serve(listener, router).await });

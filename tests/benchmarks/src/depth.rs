@@ -13,8 +13,6 @@ use crate::process::Process;
 use freshet_testkit::limit::CopyTo;
 
 const READY_LIMIT: Duration = Duration::from_secs(600);
-/// Nothing moves for so long: it will never arrive.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 pub fn depth(program: &Path, licences: u64) -> anyhow::Result<Vec<Figure>> {
     let nobody = catalogue::without_grants();
@@ -26,19 +24,21 @@ pub fn depth(program: &Path, licences: u64) -> anyhow::Result<Vec<Figure>> {
     let limit_load = copied(&cluster, INPUT, ("limit.depth", None), licences)?;
     let started = Instant::now();
     let mut validator = Process::start(program, "validator", &cluster, &[])?;
-    wait_for(&mut validator, "freshet_validator_records_total", licences)?;
+    validator.wait_until_ready(READY_LIMIT)?;
+    validator.wait_for("freshet_validator_records_total", licences)?;
     let load = started.elapsed();
     eprintln!("  validated in {:.1} s, the pass-through took {:.1} s", load.as_secs_f64(), limit_load.as_secs_f64());
 
     // The router has come to the end before anybody subscribes: what follows is the new view's replay alone.
     let mut router = Process::start(program, "router", &cluster, &[])?;
-    wait_for(&mut router, "freshet_router_records_total", good)?;
+    router.wait_until_ready(READY_LIMIT)?;
+    router.wait_for("freshet_router_records_total", good)?;
     let mut files = nobody;
     catalogue::add_subscriber(&mut files, "newcomer", "licence", (catalogue::COUNTER_FIELDS, None));
     cluster.change(&files)?;
     let value_bytes = Some(mean_value_bytes(&cluster, "newcomer")?);
     let started = Instant::now();
-    wait_for(&mut router, "freshet_router_view_records_total", good)?;
+    router.wait_for("freshet_router_view_records_total", good)?;
     let replay = started.elapsed();
     let limit_replay = copied(&cluster, CANONICAL, ("limit.depth.view", value_bytes), good)?;
     eprintln!("  replayed in {:.1} s, the pass-through took {:.1} s", replay.as_secs_f64(), limit_replay.as_secs_f64());
@@ -78,21 +78,4 @@ fn copied(
     let output = CopyTo { topic: topic.to_owned(), value_bytes, one_of: 1 };
     pass_through(cluster, input, &[output], Turns::whole(records))?;
     Ok(started.elapsed())
-}
-
-fn wait_for(process: &mut Process, counter: &str, count: u64) -> anyhow::Result<()> {
-    process.wait_until_ready(READY_LIMIT)?;
-    let mut seen = (Instant::now(), 0);
-    loop {
-        let now = process.count(counter)?;
-        if now >= count {
-            return Ok(());
-        }
-        if now > seen.1 {
-            seen = (Instant::now(), now);
-        }
-        process.must_run()?;
-        anyhow::ensure!(seen.0.elapsed() < STUCK_AFTER, "{counter} stands at {now} of {count} for a minute");
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
 }

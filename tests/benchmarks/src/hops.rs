@@ -1,6 +1,7 @@
 //! Validator and router, each against the pass-through that reads the same input and writes as much. They take turns
 //! (limit, ours, limit, ours, …), each going on where it stopped, so that a noisy machine disturbs both.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
@@ -12,6 +13,7 @@ use crate::Row;
 use crate::cluster::{CANONICAL, Cluster, INPUT, Running};
 use crate::licence::{Defect, Generator};
 use crate::measure::{Stretch, watch};
+use crate::process::Process;
 use crate::turns::in_turns;
 
 /// How much of a topic each turn has.
@@ -67,6 +69,22 @@ pub fn router(cluster: &Cluster, turns: Turns) -> anyhow::Result<Vec<Row>> {
         measured(service, cluster, "freshet_router_records_total", turns)
     };
     in_turns(("limit: pass-through, one topic to three", &limit), ("router, three views", &own), turns.rounds)
+}
+
+/// One of each on new records, as a process of its own: its CPU and its memory are nobody else's.
+pub fn as_processes(program: &Path, cluster: &Cluster, records: u64) -> anyhow::Result<Vec<Row>> {
+    cluster.load_from(INPUT, cluster.new_entities(1)?, records)?;
+    let validated = ("validator, a process of its own", "validator", "freshet_validator_records_total", records);
+    let routed = ("router, a process of its own", "router", "freshet_router_records_total", records / 100 * 99);
+    let worked_off = |(what, role, counter, records): (&str, _, _, u64)| {
+        let mut process = Process::start(program, role, cluster, &[])?;
+        let row = process.work_off(what, counter, (records / 4, records - records / 10))?;
+        // What it leaves would be the next one's.
+        process.wait_for(counter, records)?;
+        process.stop();
+        anyhow::Ok(row)
+    };
+    Ok(vec![worked_off(validated)?, worked_off(routed)?])
 }
 
 /// Two instances of each on new records, as Kafka Streams has two threads.

@@ -15,8 +15,10 @@ use crate::cluster::{Cluster, INPUT, event};
 use crate::hops;
 use crate::measure::{quantile, watch};
 
-/// From the first event that arrives: what stood in the topics before is worked off, and the clients are warm.
+/// At the whole rate, until the clients are warm.
 const WARM_UP: Duration = Duration::from_secs(2);
+/// Between two events before the first has arrived.
+const BEFORE: Duration = Duration::from_millis(20);
 /// Longer than any backlog of the rows before takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -191,27 +193,35 @@ impl Paced<'_> {
 
     /// Returns the time from which on events are measured, microseconds since the epoch.
     fn publish(&self, arrived: &AtomicBool) -> anyhow::Result<u64> {
+        let Pace { turn, rate, seconds } = self.pace;
         let publisher = Publisher::new(&self.cluster.connection, "bench-latency", 100_000)?;
-        let mut generator = self.cluster.new_entities(self.pace.turn)?;
+        let mut generator = self.cluster.new_entities(turn)?;
+        let mut acknowledgements = Vec::new();
+        let mut publish = || {
+            let event = event(self.input, &mut generator, Some(now_us()?)).0;
+            acknowledgements.push(publisher.enqueue(&event)?);
+            anyhow::Ok(())
+        };
+        // Few, until one has arrived: what came at the whole rate while the hops join their groups would have to be worked off
+        // before there is anything to measure, which at half of what they sustain takes as long again.
+        let began = Instant::now();
+        while !arrived.load(Ordering::Relaxed) {
+            anyhow::ensure!(began.elapsed() < PATIENCE, "nothing arrives at {}", self.output);
+            publish()?;
+            std::thread::park_timeout(BEFORE);
+        }
         let started = Instant::now();
-        let (mut acknowledgements, mut warm_up, mut measured_from) = (Vec::new(), None, None);
-        let mut number = 0_u64;
-        let mut ends_at = u64::MAX;
-        while number < ends_at {
-            let due = Duration::from_micros(number * 1_000_000 / u64::from(self.pace.rate));
+        let warm_up = u64::from(rate) * WARM_UP.as_secs();
+        let mut measured_from = None;
+        for number in 0..warm_up + u64::from(rate) * u64::from(seconds) {
+            let due = Duration::from_micros(number * 1_000_000 / u64::from(rate));
             if let Some(wait) = due.checked_sub(started.elapsed()) {
                 std::thread::park_timeout(wait);
             }
-            if warm_up.is_none() && arrived.load(Ordering::Relaxed) {
-                warm_up = Some(Instant::now());
-            }
-            anyhow::ensure!(warm_up.is_some() || started.elapsed() < PATIENCE, "nothing arrives at {}", self.output);
-            if measured_from.is_none() && warm_up.is_some_and(|since| since.elapsed() > WARM_UP) {
+            if number == warm_up {
                 measured_from = Some(now_us()?);
-                ends_at = number + u64::from(self.pace.rate) * u64::from(self.pace.seconds);
             }
-            acknowledgements.push(publisher.enqueue(&event(self.input, &mut generator, Some(now_us()?)).0)?);
-            number += 1;
+            publish()?;
         }
         self.cluster.runtime.block_on(async {
             for acknowledgement in acknowledgements {

@@ -220,12 +220,19 @@ fn on_one_cluster(
         }
     }
     if let Some(directory) = &options.kafka_streams {
+        eprintln!("validator and router, processes of their own");
+        let program = options.program.as_deref().context("this part runs services as processes and needs the program")?;
+        report.rows.extend(hops::as_processes(program, &cluster, sizes.turns.records)?);
         eprintln!("two validators, two routers");
         report.rows.extend(hops::two_of_each(&cluster, sizes.turns.records)?);
         eprintln!("Kafka Streams");
         let peers = peer::kafka_streams(&cluster, directory, sizes.turns.records)?;
-        let pairs =
-            [("validator", 0), ("two validators", 0), ("router, three views", 1), ("two routers, three views", 1)];
+        let pairs = [
+            ("validator, a process of its own", 0),
+            ("two validators", 0),
+            ("router, a process of its own", 1),
+            ("two routers, three views", 1),
+        ];
         for (what, peer) in pairs {
             let own = report.rows.iter().find(|row| row.what == what);
             report.comparisons.extend(own.and_then(|own| peer::compare(own, &peers[peer])));

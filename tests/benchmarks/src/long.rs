@@ -59,22 +59,31 @@ pub fn long(program: &Path, minutes: u64) -> anyhow::Result<Vec<Figure>> {
         watched
     })?;
     let mut figures = Vec::new();
-    for ((process, early), late) in processes.iter().zip(early).zip(late) {
+    for ((process, early), late) in processes.iter().zip(&early.memory).zip(&late.memory) {
         let what = format!("long run, {}: memory after {minutes} min ÷ after 5 min", process.role());
         figures.push(Figure::new(what, late / early, "").at_most(1.05));
         let what = format!("long run, {}: memory after {minutes} min", process.role());
-        figures.push(Figure::new(what, late, "MiB"));
+        figures.push(Figure::new(what, *late, "MiB"));
     }
-    let ids = processes[0].count("freshet_validator_state_entries")?;
-    figures.push(Figure::new("long run, validator: entities and ids that it remembers at the end", ids as f64, ""));
+    let (grown, ids) = (late.memory[0] - early.memory[0], late.remembered - early.remembered);
+    figures.push(Figure::new("long run, validator: ids that it remembers more than after 5 min", ids, ""));
+    let what = "long run, validator: memory that it has more than after 5 min, for each of these ids";
+    figures.push(Figure::new(what, grown * 1024.0 * 1024.0 / ids, "bytes"));
     processes.into_iter().for_each(Process::stop);
     Ok(figures)
 }
 
-/// Memory after five minutes and at the end, each the mean of a minute, for an allocator gives back in steps.
-fn watch(processes: &mut [Process], length: Duration) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+struct Look {
+    /// Of each process, MiB; the mean of a minute, for an allocator gives back in steps.
+    memory: Vec<f64>,
+    /// Entities and ids of the validator: it keeps each id until its window, a week, is over.
+    remembered: f64,
+}
+
+/// After five minutes and at the end.
+fn watch(processes: &mut [Process], length: Duration) -> anyhow::Result<(Look, Look)> {
     let started = Instant::now();
-    let mut minute = |until: Duration| -> anyhow::Result<Vec<f64>> {
+    let mut minute = |until: Duration| -> anyhow::Result<Look> {
         let (mut sums, mut count) = (vec![0.0; processes.len()], 0.0);
         while started.elapsed() < until {
             std::thread::park_timeout(LOOK_EVERY);
@@ -87,7 +96,8 @@ fn watch(processes: &mut [Process], length: Duration) -> anyhow::Result<(Vec<f64
             }
             count += if counted { 1.0 } else { 0.0 };
         }
-        Ok(sums.into_iter().map(|sum| sum / count).collect())
+        let remembered = processes[0].count("freshet_validator_state_entries")? as f64;
+        Ok(Look { memory: sums.into_iter().map(|sum| sum / count).collect(), remembered })
     };
     Ok((minute(EARLY)?, minute(length)?))
 }

@@ -10,9 +10,14 @@ use anyhow::{Context as _, ensure};
 use freshet_testkit::supervised::{Ending, Supervised};
 use nix::sys::signal::Signal;
 
+use crate::Row;
 use crate::cluster::Cluster;
 
 const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// How often a counter is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Nothing moves for so long: it will never arrive.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub struct Process {
@@ -71,6 +76,39 @@ impl Process {
     /// The sum of a counter or gauge over its labels.
     pub fn count(&self, name: &str) -> anyhow::Result<u64> {
         Ok(sum_of(&self.ask("/metrics")?, name))
+    }
+
+    /// Waits until the counter has come so far, and returns how far it then is.
+    pub fn wait_for(&mut self, counter: &str, count: u64) -> anyhow::Result<u64> {
+        let mut seen = (Instant::now(), 0);
+        loop {
+            let now = self.count(counter).unwrap_or_default();
+            if now >= count {
+                return Ok(now);
+            }
+            if now > seen.1 {
+                seen = (Instant::now(), now);
+            }
+            self.must_run()?;
+            ensure!(seen.0.elapsed() < STUCK_AFTER, "{counter} stands at {now} of {count} for a minute");
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// What the records between the two cost; what comes before them warms up.
+    pub fn work_off(&mut self, what: &str, counter: &str, (from, to): (u64, u64)) -> anyhow::Result<Row> {
+        let first = self.wait_for(counter, from)?;
+        let (started, cpu) = (Instant::now(), self.cpu()?);
+        let events = self.wait_for(counter, to)? - first;
+        let (took, cpu) = (started.elapsed(), self.cpu()?.saturating_sub(cpu));
+        Ok(Row {
+            what: what.to_owned(),
+            events,
+            events_per_second: events as f64 / took.as_secs_f64(),
+            cpu_us_per_event: cpu.as_secs_f64() * 1e6 / events as f64,
+            peak_memory_mib: Some(self.memory_mib()?.1 as u64),
+            ..Row::default()
+        })
     }
 
     /// User and system time of all its threads, in steps of the system's clock tick.
