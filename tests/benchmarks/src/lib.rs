@@ -221,7 +221,8 @@ fn on_one_cluster(
     }
     if let Some(directory) = &options.kafka_streams {
         eprintln!("validator and router, processes of their own");
-        let program = options.program.as_deref().context("this part runs services as processes and needs the program")?;
+        let program =
+            options.program.as_deref().context("this part runs services as processes and needs the program")?;
         report.rows.extend(hops::as_processes(program, &cluster, sizes.turns.records)?);
         eprintln!("two validators, two routers");
         report.rows.extend(hops::two_of_each(&cluster, sizes.turns.records)?);

@@ -85,9 +85,6 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // Of one answer of a broker, as it comes: compressed. 50 MiB as shipped. All of it is decompressed at once, on top of
     // what is queued.
     ("fetch.max.bytes", "8388608"),
-    // Whenever that much is queued, nothing is fetched for so long. As shipped it is a second, and a loop that empties the
-    // queue in a tenth of it stands still for the rest.
-    ("fetch.queue.backoff.ms", "2"),
     // How long a killed instance keeps its partitions.
     ("session.timeout.ms", "6000"),
     ("heartbeat.interval.ms", "1500"),
@@ -164,6 +161,16 @@ impl Consumer<'_> {
         }
     }
 
+    /// How long nothing is fetched where enough is queued. As shipped it is a second, and a loop that empties its queue in a tenth
+    /// of it stands still for the rest. The queue of a subscriber who is behind is always full: where fifty of them looked
+    /// every 2 ms, that was a quarter of the CPU. What a window has in flight lasts longer than its wait.
+    fn full_queue_wait_ms(self) -> &'static str {
+        match self {
+            Self::WindowGroup { .. } => "20",
+            _ => "2",
+        }
+    }
+
     /// A way out is one client of many, each of which may be a week behind: then all of them hold as much as they may. One
     /// answer of a broker is as large as `fetch.message.max.bytes` for each partition, and one batch is taken whatever its
     /// size.
@@ -196,10 +203,8 @@ const PATIENT_FETCH_WAIT_MS: &str = "100";
 
 pub(crate) fn consumer(connection: &Connection, role: &str, kind: Consumer<'_>) -> Result<ClientConfig, Error> {
     let mut config = layered(connection, role, &CONSUMER)?;
-    if !connection.extra.contains_key("fetch.wait.max.ms") {
-        config.set("fetch.wait.max.ms", kind.fetch_wait_ms());
-    }
-    for (key, value) in kind.buffers() {
+    let waits = [("fetch.wait.max.ms", kind.fetch_wait_ms()), ("fetch.queue.backoff.ms", kind.full_queue_wait_ms())];
+    for (key, value) in waits.iter().chain(kind.buffers()) {
         if !connection.extra.contains_key(*key) {
             config.set(*key, *value);
         }
