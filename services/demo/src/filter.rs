@@ -126,7 +126,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 return Err(format!("cannot read `{rest}` in the filter `{text}`"));
             }
             let word = &rest[..end];
-            let numeric = word.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+            let numeric = word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+'));
             match word.parse::<f64>() {
                 Ok(number) if numeric => found.push(Token::Number(number)),
                 _ => found.push(Token::Word(word.to_owned())),
@@ -260,6 +260,7 @@ mod tests {
         check("a.b = 'x'", true);
         check("a.b != 'x'", false);
         check("n >= 5 and n < 6", true);
+        check("n = +5 and n > -5", true);
         check("amount >= 100000", true);
         check("amount > 100000.5", false);
         check("on >= '2024-03-01'", false);
