@@ -132,7 +132,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         eprintln!("walker");
         report.figures.push(walker::walker()?);
     }
-    if wanted(&["validator", "router", "fanout", "postgres", "gateway", "latency"]) {
+    let on_one = ["validator", "router", "fanout", "postgres", "gateway", "latency"];
+    if wanted(&on_one) || options.kafka_streams.is_some() {
         on_one_cluster(options, &sizes, &wanted, &mut report)?;
     }
     if wanted(&["grants"]) {

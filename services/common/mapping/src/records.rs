@@ -67,7 +67,10 @@ impl<R: BufRead> Records<R> {
                     }
                     field.clear();
                     if record_end {
-                        trim_line_end(&mut record.raw);
+                        // What is cut does not end at its line's end.
+                        if !record.too_long {
+                            trim_line_end(&mut record.raw);
+                        }
                         record.too_long |= record.raw.len() > self.limit;
                         record.raw.truncate(self.limit);
                         return Ok(Some(record));
@@ -145,6 +148,13 @@ mod tests {
             })
             .collect::<Vec<(u64, String, Vec<String>, bool)>>();
         assert_eq!(all(text, 1000), expected);
+    }
+
+    #[test]
+    fn what_is_cut_has_as_many_bytes_as_it_may_also_where_it_ends_in_line_ends() {
+        let read = all("\"a\n\n\n\n\n\n\n\n\n\",b\nc,d\n", 4);
+        let raw: Vec<_> = read.iter().map(|(_, raw, _, too_long)| (raw.as_str(), *too_long)).collect();
+        assert_eq!(raw, [("\"a\n\n", true), ("c,d", false)]);
     }
 
     #[test]

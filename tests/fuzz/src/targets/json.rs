@@ -161,7 +161,7 @@ impl<'de> serde::Deserialize<'de> for Counted {
     }
 }
 
-pub fn has_a_name_twice(json: &[u8]) -> bool {
+fn has_a_name_twice(json: &[u8]) -> bool {
     from_slice::<Counted>(json).is_ok_and(|counted| counted.members != counted.distinct)
 }
 

@@ -2,6 +2,7 @@
 //! through the mappings of the shipped registers, and in another encoding, nothing may go wrong. Parts: which dataset, file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,10 +12,10 @@ use freshet_catalog_model::compiled::CompiledDataset;
 use freshet_catalog_model::mapping::Mapping;
 use freshet_catalog_model::{Dataset, yaml};
 use freshet_mapping::{FileError, Format, Line, Mapper};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::json::has_a_name_twice;
 use crate::fixture;
 use crate::guard::Guard;
 use crate::mutate::{join, parts};
@@ -180,10 +181,36 @@ impl Target for Rows {
 
 /// Of a text, or of a number, which is its text as it stands (docs/catalogue.md).
 fn text_of(json: &RawValue) -> Option<String> {
-    match serde_json::from_str(json.get()).ok()? {
-        Value::String(text) => Some(text),
-        Value::Number(_) => Some(json.get().to_owned()),
+    match json.get().as_bytes() {
+        [b'"', ..] => serde_json::from_str(json.get()).ok(),
+        [b'-' | b'0'..=b'9', ..] => Some(json.get().to_owned()),
         _ => None,
+    }
+}
+
+/// Of an object, in their order, each as often as it stands there.
+#[derive(Default)]
+struct Members(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reads;
+        impl<'de> Visitor<'de> for Reads {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reads)
     }
 }
 
@@ -200,7 +227,11 @@ impl Rows {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
         let records: Vec<csv::ByteRecord> =
             reader.byte_records().collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-        let header: Vec<&[u8]> = records.first().map(|record| record.iter().collect()).unwrap_or_default();
+        let mut header: Vec<&[u8]> = records.first().map(|record| record.iter().collect()).unwrap_or_default();
+        // The crate takes the byte order mark away at the file's first byte only, and one.
+        if let Some(first) = header.first_mut() {
+            *first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first);
+        }
         let place = |name: &str| header.iter().position(|column| *column == name.as_bytes());
         let fits = header.len() == 3 && place("a").is_some() && place("b").is_some() && place("c").is_some();
         if let Err(error) = read {
@@ -213,9 +244,12 @@ impl Rows {
             return Err(format!("{} records are read, by the csv crate {}", lines.len(), records.len() - 1));
         }
         for (line, record) in lines.iter().zip(&records[1..]) {
+            if line.raw.len() == LIMIT_BYTES {
+                // As long as it may be, or cut: which of the two, the crate does not say.
+                continue;
+            }
             let due: Option<Vec<&str>> = record.iter().map(|field| std::str::from_utf8(field).ok()).collect();
-            let due =
-                due.filter(|due| due.len() == 3 && line.raw.len() < LIMIT_BYTES).map(|due| [due[a], due[b], due[c]]);
+            let due = due.filter(|due| due.len() == 3).map(|due| [due[a], due[b], due[c]]);
             self.compare(line, due)?;
         }
         Ok(())
@@ -233,21 +267,21 @@ impl Rows {
             return Err(format!("{} lines are read of {}", lines.len(), texts.len()));
         }
         for (line, text) in lines.iter().zip(texts) {
-            let row = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(text).unwrap_or_default();
-            let member = |name: &str| text_of(row.get(name)?);
+            let Members(row) = serde_json::from_slice(text).unwrap_or_default();
+            let member = |name: &str| text_of(&row.iter().find(|(member, _)| member == name)?.1);
             let due = match (member("a"), member("b"), member("c")) {
                 (Some(a), Some(b), Some(c)) if row.len() == 3 => Some([a, b, c]),
                 _ => None,
             };
-            let due = due.filter(|_| text.len() < LIMIT_BYTES && !has_a_name_twice(text));
+            let due = due.filter(|_| text.len() < LIMIT_BYTES);
             self.compare(line, due.as_ref().map(|due| due.each_ref().map(String::as_str)))?;
         }
         Ok(())
     }
 
     fn compare(&self, line: &Line, due: Option<[&str; 3]>) -> Result<(), String> {
-        // `a` is the key: something, and no more than a key may have (docs/limits.md).
-        let due = due.filter(|due| (1..=1024).contains(&due[0].len()));
+        // `a` is the key: something. How long it may be is for who makes the event of it.
+        let due = due.filter(|due| !due[0].is_empty());
         match (self.texts(line), due) {
             (Some(found), Some(due)) if found.each_ref().map(String::as_str) == due => Ok(()),
             (None, None) => Ok(()),
