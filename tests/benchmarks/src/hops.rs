@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use freshet_avro::{Walk, framing};
@@ -71,6 +72,8 @@ pub fn router(cluster: &Cluster, turns: Turns) -> anyhow::Result<Vec<Row>> {
     in_turns(("limit: pass-through, one topic to three", &limit), ("router, three views", &own), turns.rounds)
 }
 
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
 /// One of each on new records, as a process of its own: its CPU and its memory are nobody else's.
 pub fn as_processes(program: &Path, cluster: &Cluster, records: u64) -> anyhow::Result<Vec<Row>> {
     cluster.load_from(INPUT, cluster.new_entities(1)?, records)?;
@@ -78,6 +81,7 @@ pub fn as_processes(program: &Path, cluster: &Cluster, records: u64) -> anyhow::
     let routed = ("router, a process of its own", "router", "freshet_router_records_total", records / 100 * 99);
     let worked_off = |(what, role, counter, records): (&str, _, _, u64)| {
         let mut process = Process::start(program, role, cluster, &[])?;
+        process.wait_until_ready(READY_LIMIT)?;
         let row = process.work_off(what, counter, (records / 4, records - records / 10))?;
         // What it leaves would be the next one's.
         process.wait_for(counter, records)?;

@@ -82,7 +82,7 @@ impl Process {
     pub fn wait_for(&mut self, counter: &str, count: u64) -> anyhow::Result<u64> {
         let mut seen = (Instant::now(), 0);
         loop {
-            let now = self.count(counter).unwrap_or_default();
+            let now = self.count(counter)?;
             if now >= count {
                 return Ok(now);
             }

@@ -244,8 +244,8 @@ impl Rows {
             return Err(format!("{} records are read, by the csv crate {}", lines.len(), records.len() - 1));
         }
         for (line, record) in lines.iter().zip(&records[1..]) {
-            if line.raw.len() == LIMIT_BYTES {
-                // As long as it may be, or cut: which of the two, the crate does not say.
+            if line.raw.len() == LIMIT_BYTES && line.outcome.is_err() {
+                // Rightly, where it is cut, and not just as long as it may be: which of the two, the crate does not say.
                 continue;
             }
             let due: Option<Vec<&str>> = record.iter().map(|field| std::str::from_utf8(field).ok()).collect();
