@@ -12,6 +12,7 @@ use freshet_kafka::{Connection, WindowMetrics};
 use freshet_runtime::{CancellationToken, Credentials, Readiness};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use http::HeaderValue;
 
 use crate::receipts::{AuditLog, Receipts};
 use crate::secrets::SecretFile;
@@ -87,8 +88,8 @@ impl Attempts {
         Webhook::new(parts, Subscription::new(grant, &CancellationToken::new()), url).map(Self)
     }
 
-    pub async fn attempt(&self, id: &str, body: &[u8]) -> Attempted {
-        match self.0.attempt(id, &Bytes::copy_from_slice(body)).await {
+    pub async fn attempt(&self, id: &'static str, body: &[u8]) -> Attempted {
+        match self.0.attempt(&HeaderValue::from_static(id), Bytes::copy_from_slice(body)).await {
             Tried::Delivered => Attempted::Delivered,
             Tried::Retry { reason, not_before, .. } => Attempted::Retry { reason, not_before },
             Tried::Park { reason, .. } => Attempted::Park { reason },

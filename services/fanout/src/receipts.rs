@@ -74,9 +74,14 @@ impl Receipts {
         Self { log, health: Arc::new(health), metrics, max_events: max_events.max(1) }
     }
 
+    /// Whether nothing is known that speaks against it.
+    pub fn is_writable(&self) -> bool {
+        *self.health.failing.borrow() == 0
+    }
+
     /// Waits while the audit topic is known to be unwritable, so that nothing is sent that could not be receipted.
     pub async fn writable(&self) {
-        if *self.health.failing.borrow() == 0 {
+        if self.is_writable() {
             return;
         }
         // The sender lives in `self`, so waiting ends only when it is writable.

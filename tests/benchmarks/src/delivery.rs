@@ -6,14 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Context as _;
 use axum::Router;
 use axum::body::Bytes;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Method, Request, Uri};
 use axum::routing::post;
 use freshet_catalog_model::{Delivery, Entry};
 use futures::StreamExt;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::Row;
 use crate::cluster::{Cluster, Running};
 use crate::measure::{Stretch, watch};
 use crate::turns::in_turns;
+
+const CLOUDEVENTS_JSON: HeaderValue = HeaderValue::from_static("application/cloudevents+json");
 
 /// Has the views filled with so many records at least, where neither the validator nor the router was measured before.
 pub fn fill(cluster: &Cluster, records: u64) -> anyhow::Result<()> {
@@ -93,9 +101,7 @@ pub fn webhooks(cluster: &Cluster, webhooks: Webhooks) -> anyhow::Result<Vec<Row
         receiver.forget();
         stretch
     };
-    // Made before, as ours are: a client reads the system's trusted certificates.
-    let client_of = |url: &String| anyhow::Ok((reqwest::Client::builder().no_proxy().build()?, url.clone()));
-    let clients = receiver.urls.iter().map(client_of).collect::<anyhow::Result<Vec<_>>>()?;
+    let clients = receiver.urls.iter().map(|url| Ok((client(), url.parse()?))).collect::<anyhow::Result<Vec<_>>>()?;
     let limit = || {
         let count = events_each * 2;
         Stretch::of(|| {
@@ -123,21 +129,33 @@ pub fn private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
 }
 
+type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+/// The client that the service has, with its settings.
+fn client() -> HttpClient {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)
+}
+
 /// So many to each of the URLs, at all of them at once, so many at a time to each. Each has a client of its own, with its own
 /// connections, as each subscriber of ours has.
-async fn post_all(
-    receivers: &[(reqwest::Client, String)],
-    body: Bytes,
-    count: u64,
-    concurrency: usize,
-) -> anyhow::Result<()> {
-    let to_one = |(client, url): &(reqwest::Client, String)| {
+async fn post_all(receivers: &[(HttpClient, Uri)], body: Bytes, count: u64, concurrency: usize) -> anyhow::Result<()> {
+    let to_one = |(client, url): &(HttpClient, Uri)| {
         let (client, url, body) = (client.clone(), url.clone(), body.clone());
         tokio::spawn(async move {
             let posts = futures::stream::iter(0..count).map(|_| {
-                let request =
-                    client.post(&url).header("content-type", "application/cloudevents+json").body(body.clone());
-                async move { request.send().await?.error_for_status()?.bytes().await.map(drop) }
+                let mut request = Request::new(Full::new(body.clone()));
+                *request.method_mut() = Method::POST;
+                *request.uri_mut() = url.clone();
+                request.headers_mut().insert(CONTENT_TYPE, CLOUDEVENTS_JSON);
+                let answer = client.request(request);
+                async move {
+                    let answer = answer.await?;
+                    anyhow::ensure!(answer.status().is_success(), "the receiver answered {}", answer.status());
+                    answer.into_body().collect().await?;
+                    Ok(())
+                }
             });
             let mut done = posts.buffer_unordered(concurrency);
             while let Some(result) = done.next().await {

@@ -82,9 +82,9 @@ impl Sizes {
             true => Self {
                 turns: Turns::new(450_000, 3),
                 webhook: Webhooks { receivers: 1, events_each: 20_000, rounds: 3 },
-                webhooks: Webhooks { receivers: 50, events_each: 400, rounds: 1 },
+                webhooks: Webhooks { receivers: 50, events_each: 1_000, rounds: 1 },
                 postgres: 15_000,
-                gateway: 20_000,
+                gateway: 60_000,
                 latency_seconds: 5,
                 grants: Turns::new(60_000, 2),
                 datasets: 50,
@@ -94,7 +94,7 @@ impl Sizes {
             false => Self {
                 turns: Turns::new(1_200_000, 3),
                 webhook: Webhooks { receivers: 1, events_each: 40_000, rounds: 3 },
-                webhooks: Webhooks { receivers: 50, events_each: 1_000, rounds: 3 },
+                webhooks: Webhooks { receivers: 50, events_each: 4_000, rounds: 3 },
                 postgres: 60_000,
                 gateway: 100_000,
                 latency_seconds: 15,

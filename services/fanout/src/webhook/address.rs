@@ -8,8 +8,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use futures::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name;
+use tower::Service;
+use url::Url;
 
 /// One line of `allow_private_addresses`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +80,7 @@ pub struct Target {
 }
 
 impl Target {
-    pub fn of(url: &reqwest::Url) -> Result<Self, Refused> {
+    pub fn of(url: &Url) -> Result<Self, Refused> {
         let encrypted = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -133,22 +137,27 @@ impl AddressPolicy {
 
 /// The resolver of one subscriber's HTTP client. A URL whose host is a literal address never comes here; the sender
 /// checks that one itself before each attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CheckedResolver {
     pub policy: Arc<AddressPolicy>,
     pub target: Target,
 }
 
-impl Resolve for CheckedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for CheckedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Refused;
+    type Future = BoxFuture<'static, Result<Self::Response, Refused>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let (policy, mut target) = (Arc::clone(&self.policy), self.target.clone());
         // Redirects are off and so are proxies: the name is the target's own. Taken from the request all the same, so
         // that the check is on what will be connected to.
         target.host = name.as_str().to_ascii_lowercase();
-        Box::pin(async move {
-            let addresses = policy.resolve(&target).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+        Box::pin(async move { policy.resolve(&target).await.map(Vec::into_iter) })
     }
 }
 

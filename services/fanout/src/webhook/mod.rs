@@ -2,6 +2,7 @@
 //! it or its limit is reached. At least once: an answer that is lost leads to the same event with the same id again.
 
 pub mod address;
+mod client;
 pub mod retry;
 pub mod signature;
 
@@ -14,10 +15,12 @@ use bytes::Bytes;
 use freshet_catalog_model::Grant;
 use freshet_core::{Fault, ReceiptOutcome, Way};
 use freshet_kafka::OwnedRecord;
-use freshet_kafka::window::{self, Attempt, Deliver, Start, WindowEnd, WindowSettings};
+use freshet_kafka::window::{self, Attempt, Deliver, Place, Start, WindowEnd, WindowSettings};
 use freshet_runtime::CancellationToken;
-use http::{HeaderValue, header};
-use tokio::sync::Semaphore;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use url::Url;
 
 use crate::Shared;
 use crate::config::WebhookConfig;
@@ -27,6 +30,7 @@ use crate::receipts::{Receipts, Unwritten};
 use crate::secrets::{SecretFile, Stamp};
 use crate::subscription::Subscription;
 use address::{AddressPolicy, CheckedResolver, Refused, Target};
+use client::{HttpClient, NoAnswer};
 use retry::{Backoff, Verdict, judge};
 use signature::Secrets;
 
@@ -35,9 +39,15 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 /// How long a process that stops waits for the receipt of what a subscriber has just taken.
 const RECEIPT_GRACE: Duration = Duration::from_secs(5);
 
-/// Records in the window of one subscriber, beside those that are being posted: they wait for a receipt, a free place, or
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+/// Of a request, with the two that the client adds: its own name and the host's.
+const HEADERS: usize = 6;
+
+/// Records in the window of one subscriber, with those that are being posted: they wait for a receipt, a free place, or
 /// their key's turn. So many because two receipts are waited for, and a receipt takes longer than an answer.
-const WINDOW_RECORDS: usize = 1024;
+const WINDOW_RECORDS: usize = 2048;
 /// There are as many windows as subscribers.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -65,6 +75,7 @@ pub(crate) async fn run(
         group: freshet_core::clients::fanout_group(&subscription.grant.id),
         topic: freshet_core::topics::view(&subscription.grant.view),
         start: Start::Earliest,
+        max_running: shared.config.webhook.max_in_flight,
         max_in_flight: shared.config.webhook.max_in_flight.max(WINDOW_RECORDS),
         max_in_flight_bytes: WINDOW_BYTES,
     };
@@ -102,14 +113,11 @@ impl Trust {
 pub(crate) struct Webhook {
     parts: WebhookParts,
     subscription: Arc<Subscription>,
-    url: reqwest::Url,
     target: Target,
-    client: reqwest::Client,
+    client: HttpClient,
     backoff: Backoff,
     /// For receipts that outlive this.
     grant: Arc<Grant>,
-    /// Requests that may be open at once.
-    places: Semaphore,
     secrets: Mutex<Option<(Stamp, Arc<Secrets>)>>,
     counted: Counted,
     /// Set with the subscription's stop, and when one delivery parks: the others then wait for nothing more.
@@ -130,34 +138,21 @@ pub(crate) enum Tried {
 
 impl Webhook {
     pub(crate) fn new(parts: WebhookParts, subscription: Arc<Subscription>, url: &str) -> Result<Self, String> {
-        let url: reqwest::Url = url.parse().map_err(|error| format!("url: {error}"))?;
+        let url: Url = url.parse().map_err(|error| format!("url: {error}"))?;
         let target = Target::of(&url).map_err(|refused| refused.to_string())?;
         let resolver = CheckedResolver { policy: Arc::clone(&parts.policy), target: target.clone() };
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tls_backend_preconfigured(parts.trust.connector()?)
-            .dns_resolver(Arc::new(resolver))
-            .connect_timeout(Duration::from_millis(parts.config.connect_timeout_ms))
-            .timeout(Duration::from_millis(parts.config.request_timeout_ms))
-            .pool_max_idle_per_host(parts.config.max_in_flight)
-            .user_agent(concat!("freshet/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("HTTP client: {error}"))?;
+        let client = HttpClient::new(&url, resolver, parts.trust.connector()?, &parts.config)?;
         let grant = Arc::new(subscription.grant.clone());
         let backoff = parts.config.backoff();
         let halted = subscription.stop.child_token();
-        let places = Semaphore::new(parts.config.max_in_flight);
         let counted = parts.metrics.of(&subscription.grant.id, Way::Webhook);
         Ok(Self {
             parts,
             subscription,
-            url,
             target,
             client,
             backoff,
             grant,
-            places,
             secrets: Mutex::new(None),
             counted,
             halted,
@@ -166,8 +161,8 @@ impl Webhook {
         })
     }
 
-    /// One POST. Everything that can change between attempts (secret, time stamp, address) is taken anew.
-    pub(crate) async fn attempt(&self, id: &str, body: &Bytes) -> Tried {
+    /// One POST, with the time and the signature of this attempt.
+    pub(crate) async fn attempt(&self, id: &HeaderValue, body: Bytes) -> Tried {
         let secrets = match self.secrets() {
             Ok(secrets) => secrets,
             Err(reason) => return Tried::Retry { kind: "secret", reason, not_before: None },
@@ -180,23 +175,24 @@ impl Webhook {
         }
         let now = jiff::Timestamp::now();
         let timestamp = now.as_second();
-        let request = self
-            .client
-            .post(self.url.clone())
-            .header(header::CONTENT_TYPE, HeaderValue::from_static(event::CLOUDEVENTS_JSON))
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", secrets.sign(id, timestamp, body))
-            .body(body.clone());
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return failed(&error),
+        let Ok(signature) = HeaderValue::try_from(secrets.sign(id.as_bytes(), timestamp, &body)) else {
+            unreachable!("base64 and spaces")
         };
-        let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let _ = tokio::time::timeout(DRAIN_LIMIT, self.drain(response)).await;
-        match judge(status, retry_after.as_deref(), now) {
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(event::CLOUDEVENTS_JSON));
+        headers.insert(WEBHOOK_ID, id.clone());
+        headers.insert(WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp));
+        headers.insert(WEBHOOK_SIGNATURE, signature);
+        let (head, answer) = match self.client.post(headers, body).await {
+            Ok(response) => response.into_parts(),
+            Err(none) => return failed(none),
+        };
+        if !answer.is_end_stream() {
+            let _ = tokio::time::timeout(DRAIN_LIMIT, self.drain(answer)).await;
+        }
+        let status = head.status.as_u16();
+        let retry_after = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        match judge(status, retry_after, now) {
             Verdict::Delivered => Tried::Delivered,
             Verdict::Gone => Tried::Park { kind: "gone", reason: "the subscriber answered 410 Gone".to_owned() },
             Verdict::Retry { kind, not_before } => {
@@ -205,16 +201,14 @@ impl Webhook {
         }
     }
 
-    /// As the file is now. It is read again only when it has changed.
+    /// As the file was when it was last looked at.
     fn secrets(&self) -> Result<Arc<Secrets>, String> {
-        let stamp = self.parts.secret.stamp();
         let mut kept = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, secrets)) = &*kept
-            && *of == stamp
-            && stamp.is_present()
-        {
+        if let Some((_, secrets)) = &*kept {
             return Ok(Arc::clone(secrets));
         }
+        // Before it is read: what is written between the two is seen at the next look.
+        let stamp = self.parts.secret.stamp();
         let text = self.parts.secret.read().map_err(|error| error.to_string())?;
         let secrets = Secrets::parse(&text)
             .map_err(|error| format!("secret file {}: {error}", self.parts.secret.path().display()))?;
@@ -223,27 +217,46 @@ impl Webhook {
         Ok(secrets)
     }
 
+    /// Before events are released, and before an attempt is made again: not for each, since it is a call of the system.
+    fn look_at_the_secret(&self) {
+        let stamp = self.parts.secret.stamp();
+        let mut kept = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref().is_some_and(|(of, _)| *of != stamp || !stamp.is_present()) {
+            *kept = None;
+        }
+    }
+
     /// Reads a small body to its end, so that the connection can be used again; gives up on a large one.
-    async fn drain(&self, mut response: reqwest::Response) {
+    async fn drain(&self, mut answer: Incoming) {
         let mut left = self.parts.config.max_response_bytes;
-        while let Ok(Some(chunk)) = response.chunk().await {
-            match left.checked_sub(chunk.len()) {
+        while let Some(Ok(frame)) = answer.frame().await {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
                 Some(rest) => left = rest,
                 None => return,
             }
         }
     }
 
-    /// Waits as long as the subscriber asked all deliveries to wait, and while no receipt could be written.
-    async fn wait_for_turn(&self) {
-        self.parts.receipts.writable().await;
-        loop {
-            let until = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
-            match until {
-                Some(until) if until > Instant::now() => tokio::time::sleep_until(until.into()).await,
-                _ => return,
-            }
+    /// Whether the subscriber asked all deliveries to wait, and until when.
+    fn asked_to_wait(&self) -> Option<Instant> {
+        let not_before = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
+        not_before.filter(|until| *until > Instant::now())
+    }
+
+    /// Waits as long as the subscriber asked all deliveries to wait, and while no receipt could be written. `None` where the
+    /// deliveries are stopped before.
+    async fn turn(&self) -> Option<()> {
+        // What need not be waited for is not: to be told of a stop costs more than to look whether there was one.
+        if self.parts.receipts.is_writable() && self.asked_to_wait().is_none() {
+            return (!self.halted.is_cancelled()).then_some(());
         }
+        let waited = async {
+            self.parts.receipts.writable().await;
+            while let Some(until) = self.asked_to_wait() {
+                tokio::time::sleep_until(until.into()).await;
+            }
+        };
+        self.halted.run_until_cancelled(waited).await
     }
 
     fn put_off(&self, wait: Duration) {
@@ -269,28 +282,17 @@ impl Webhook {
         self.parked.get().cloned().unwrap_or_else(|| "stopped".to_owned())
     }
 
-    /// One attempt, when a place is free and nobody asked to wait; `None` where the delivery is stopped before. The body is made
-    /// then and not sooner: a thousand records wait for their turn, and would be held twice.
-    async fn in_turn(&self, record: &OwnedRecord, id: &str, exposed: &AtomicBool) -> Option<Tried> {
-        // Spelt out, since `run_until_cancelled` holds its future twice, and a thousand deliveries wait here.
-        let _place = tokio::select! {
-            biased;
-            () = self.halted.cancelled() => return None,
-            place = self.places.acquire() => place.ok()?,
-        };
+    /// One attempt, when nobody asked to wait; `None` where the delivery is stopped before, or broken off.
+    async fn in_turn(&self, record: &OwnedRecord, id: &HeaderValue, exposed: &AtomicBool) -> Option<Tried> {
         // A process that stops finishes the attempt under way, but begins no other.
-        tokio::select! {
-            biased;
-            () = self.halted.cancelled() => return None,
-            () = self.wait_for_turn() => {}
-        }
+        self.turn().await?;
         let body = match self.body(record) {
             Ok(body) => body,
             Err(tried) => return Some(tried),
         };
         let before = exposed.swap(true, Ordering::Relaxed);
-        // In a box of its own, which nobody has who only waits.
-        let tried = Box::pin(self.attempt(id, &body)).await;
+        let attempt = self.attempt(id, body);
+        let tried = self.subscription.revoked.run_until_cancelled(attempt).await?;
         if !before && !tried.reached_the_subscriber() {
             exposed.store(false, Ordering::Relaxed);
         }
@@ -298,10 +300,12 @@ impl Webhook {
     }
 
     /// `exposed` is set while, and after, an attempt may have shown the event to the subscriber.
-    async fn deliver_with_retries(&self, record: &OwnedRecord, exposed: &AtomicBool) -> Attempt {
+    async fn deliver_with_retries(&self, record: &OwnedRecord, mut place: Place, exposed: &AtomicBool) -> Attempt {
         let grant = self.grant.id.as_str();
         let stopped = || Attempt::Park { reason: self.stopped() };
-        let id = event::delivery_id(&self.grant.view, record);
+        let Ok(id) = HeaderValue::try_from(event::delivery_id(&self.grant.view, record)) else {
+            unreachable!("hexadecimal")
+        };
         let give_up_after = Duration::from_millis(self.parts.config.give_up_after_ms);
         let mut failing_since: Option<Instant> = None;
         for attempt in 0_u32.. {
@@ -327,11 +331,16 @@ impl Webhook {
             if not_before.is_some() {
                 self.put_off(wait);
             }
-            tokio::select! {
-                biased;
-                () = self.halted.cancelled() => return stopped(),
-                () = tokio::time::sleep(wait) => {}
+            let waited = async {
+                // Another event may be one that the subscriber takes.
+                place.leave();
+                tokio::time::sleep(wait).await;
+                place.take_again().await;
+            };
+            if self.halted.run_until_cancelled(waited).await.is_none() {
+                return stopped();
             }
+            self.look_at_the_secret();
             self.counted.retries.inc();
         }
         Attempt::Delivered
@@ -341,6 +350,7 @@ impl Webhook {
 impl Deliver for Webhook {
     /// Before the first byte leaves: whatever dies after this, the trail has the disclosure (P8).
     async fn release(&self, records: &[OwnedRecord]) -> Result<(), String> {
+        self.look_at_the_secret();
         let released = async {
             self.parts.receipts.writable().await;
             self.parts.receipts.write_by_all_means(&self.grant, ReceiptOutcome::Released, records).await
@@ -351,14 +361,9 @@ impl Deliver for Webhook {
         }
     }
 
-    async fn deliver(&self, record: &OwnedRecord) -> Attempt {
+    async fn deliver(&self, record: &OwnedRecord, place: Place) -> Attempt {
         let exposed = AtomicBool::new(false);
-        let stopped = || Attempt::Park { reason: self.stopped() };
-        let attempt = tokio::select! {
-            biased;
-            () = self.subscription.revoked.cancelled() => stopped(),
-            attempt = self.deliver_with_retries(record, &exposed) => attempt,
-        };
+        let attempt = self.deliver_with_retries(record, place, &exposed).await;
         if attempt != Attempt::Delivered && exposed.load(Ordering::Relaxed) {
             let (receipts, record) = (&self.parts.receipts, std::slice::from_ref(record));
             drop(receipts.write_by_all_means(&self.grant, ReceiptOutcome::Unconfirmed, record));
@@ -402,31 +407,20 @@ impl Tried {
     }
 }
 
-fn failed(error: &reqwest::Error) -> Tried {
-    // The refusal is ours and is found among the causes: nothing that the subscriber could mend by waiting.
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut innermost = String::new();
-    while let Some(current) = cause {
-        match current.downcast_ref::<Refused>() {
-            Some(refused @ (Refused::Private { .. } | Refused::PlainHttp { .. } | Refused::Url)) => {
-                return Tried::Park { kind: "address", reason: refused.to_string() };
-            }
-            Some(refused) => {
-                return Tried::Retry { kind: "resolve", reason: refused.to_string(), not_before: None };
-            }
-            None => {}
+fn failed(none: NoAnswer) -> Tried {
+    let (kind, reason) = match none {
+        // Nothing that the subscriber could mend by waiting.
+        NoAnswer::Refused(refused @ (Refused::Private { .. } | Refused::PlainHttp { .. } | Refused::Url)) => {
+            return Tried::Park { kind: "address", reason: refused.to_string() };
         }
-        innermost = current.to_string();
-        cause = current.source();
-    }
-    let kind = if error.is_timeout() {
-        "timeout"
-    } else if error.is_connect() {
-        "connect"
-    } else {
-        "transport"
+        NoAnswer::Refused(refused @ (Refused::NoAddress(_) | Refused::Unresolved { .. })) => {
+            return Tried::Retry { kind: "resolve", reason: refused.to_string(), not_before: None };
+        }
+        NoAnswer::Connect(reason) => ("connect", reason),
+        NoAnswer::Timeout(limit) => ("timeout", format!("nothing within {limit:?}")),
+        NoAnswer::Transport(reason) => ("transport", reason),
     };
-    Tried::Retry { kind, reason: format!("no answer ({kind}): {innermost}"), not_before: None }
+    Tried::Retry { kind, reason: format!("no answer ({kind}): {reason}"), not_before: None }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use freshet_core::{Receipt, ReceiptOutcome};
+use freshet_kafka::window::Places;
 use freshet_runtime::{CancellationToken, Readiness};
 use http::{HeaderMap, StatusCode};
 use tokio::sync::Notify;
@@ -85,6 +86,7 @@ pub(super) struct Fixture {
     log: Arc<Memory>,
     pub(super) receiver: Receiver,
     secrets: tempfile::TempDir,
+    places: Places,
 }
 
 impl Fixture {
@@ -104,6 +106,7 @@ impl Fixture {
         let metrics = Metrics::register(&prometheus::Registry::new()).expect("metrics");
         let mut config = WebhookConfig { retry_initial_ms: 1, retry_max_ms: 5, ..Config::default().webhook };
         set(&mut config);
+        let places = Places::new(config.max_in_flight);
         let url = url(format!("http://{address}/hook"));
         let delivery = freshet_catalog_model::Delivery::Webhook { url: url.clone(), secret: "hook".to_owned() };
         let subscription = Subscription::new(grant(delivery), &CancellationToken::new());
@@ -118,7 +121,7 @@ impl Fixture {
             trust: Trust::default(),
         };
         let webhook = Webhook::new(parts, Arc::clone(&subscription), &url).expect("a webhook");
-        Self { webhook, subscription, log, receiver, secrets }
+        Self { webhook, subscription, log, receiver, secrets, places }
     }
 
     pub(super) async fn deliver(&self, offset: i64) -> Attempt {
@@ -130,7 +133,7 @@ impl Fixture {
         let one = std::slice::from_ref(record);
         let taken = async {
             self.webhook.release(one).await?;
-            match self.webhook.deliver(record).await {
+            match self.webhook.deliver(record, self.places.take().await).await {
                 Attempt::Delivered => self.webhook.confirm(one).await,
                 Attempt::Park { reason } => Err(reason),
             }
@@ -322,37 +325,21 @@ async fn whatever_has_left_is_in_the_trail_before_it_leaves() {
     assert_eq!(outcomes(&receipts), [ReceiptOutcome::Released]);
 }
 
-/// A thousand of them wait for each subscriber, beside their records.
 #[tokio::test]
-async fn a_delivery_that_waits_holds_less_than_a_kibibyte() {
-    let fixture = Fixture::new(&[]).await;
-    let record = record(0, false);
-    let bytes = std::mem::size_of_val(&fixture.webhook.deliver(&record));
-    assert!(bytes < 1_024, "{bytes}");
-}
-
-#[tokio::test]
-async fn no_more_requests_are_open_than_the_setting_says() {
-    let fixture = Fixture::with(&["127.0.0.0/8"], |config| config.max_in_flight = 2, |url| url).await;
-    fixture.receiver.0.hangs.store(true, Ordering::SeqCst);
-    let records: Vec<_> = (0..6).map(|offset| record(offset, false)).collect();
-    let all = futures::future::join_all(records.iter().map(|one| fixture.take(one)));
-    let limit = async {
-        while fixture.receipts().iter().map(|receipt| receipt.count).sum::<u32>() < 6 {
-            tokio::task::yield_now().await;
-        }
-        while fixture.receiver.requests().len() < 2 {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..200 {
-            tokio::task::yield_now().await;
-        }
-        fixture.receiver.requests().len()
+async fn an_event_that_waits_to_be_tried_again_leaves_its_place_to_another() {
+    let set = |config: &mut WebhookConfig| {
+        (config.max_in_flight, config.retry_initial_ms, config.retry_max_ms) = (1, 600_000, 600_000);
     };
-    let mut all = std::pin::pin!(all);
+    let fixture = Fixture::with(&["127.0.0.0/8"], set, |url| url).await;
+    fixture.receiver.answer(500, &[]);
+    let first = record(3, false);
+    let mut first = std::pin::pin!(fixture.take(&first));
     tokio::select! {
-        _ = &mut all => panic!("nobody answers"),
-        open = limit => assert_eq!(open, 2),
+        _ = &mut first => panic!("it is tried again in five minutes at the soonest"),
+        second = async {
+            fixture.receiver.0.arrived.notified().await;
+            fixture.deliver(4).await
+        } => assert_eq!(second, Attempt::Delivered),
     }
 }
 

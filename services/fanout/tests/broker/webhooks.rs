@@ -1,6 +1,9 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use freshet_catalog_model::{Delivery, GrantStatus};
+use freshet_runtime::CancellationToken;
 use freshet_testkit::departments::Receiver;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -148,4 +151,45 @@ async fn a_suspended_grant_stops_within_five_seconds_also_when_its_subscriber_ha
     fanout.stop().await;
     subscriber.rest();
     assert_eq!(in_order(&subscriber.got), ids(KEYS, 0..4));
+}
+
+/// Holds its requests until the test lets them go.
+#[derive(Default)]
+struct Holding {
+    open: AtomicUsize,
+    most: AtomicUsize,
+    taken: AtomicUsize,
+    let_go: CancellationToken,
+}
+
+impl Holding {
+    async fn take(self: Arc<Self>) {
+        self.most.fetch_max(self.open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        self.let_go.cancelled().await;
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.taken.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_are_open_than_the_setting_says() {
+    let mut world = World::new("holding").await;
+    let holding = Arc::new(Holding::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+    let receiver = Arc::clone(&holding);
+    let app = axum::Router::new().route("/hook", axum::routing::post(move || Arc::clone(&receiver).take()));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    world.secret("held", SECRET);
+    world.grant("held", Delivery::Webhook { url, secret: "held".to_owned() }).await;
+    let fanout = world.start(|config| config.webhook.max_in_flight = 2).await;
+    world.publish(KEYS, 0..1).await;
+    eventually("two are open", || async { holding.open.load(Ordering::SeqCst) == 2 }).await;
+    // Released means that it may go out: the other three wait for nothing but a place.
+    let count = |receipts: Vec<freshet_core::Receipt>| receipts.iter().map(|receipt| receipt.count).sum::<u32>();
+    eventually("all five are released", || async { count(world.receipts("held").await) == 5 }).await;
+    holding.let_go.cancel();
+    eventually("all five are taken", || async { holding.taken.load(Ordering::SeqCst) == 5 }).await;
+    assert_eq!(holding.most.load(Ordering::SeqCst), 2);
+    fanout.stop().await;
 }

@@ -16,7 +16,7 @@ use freshet_core::Fault;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Connection, OwnedRecord, WindowMetrics};
@@ -46,8 +46,8 @@ pub trait Deliver: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// One record. Retries live inside.
-    fn deliver(&self, record: &OwnedRecord) -> impl Future<Output = Attempt> + Send;
+    /// One record. Retries live inside; the place may be left while one is waited for.
+    fn deliver(&self, record: &OwnedRecord, place: Place) -> impl Future<Output = Attempt> + Send;
 
     /// After these were delivered. They count as delivered when it has succeeded; an error parks the window.
     fn confirm(&self, _records: &[OwnedRecord]) -> impl Future<Output = Result<(), String>> + Send {
@@ -61,8 +61,10 @@ pub struct WindowSettings {
     pub topic: String,
     /// Where a partition begins for which the group has committed nothing.
     pub start: Start,
-    /// Records at the same time, over all partitions: running, waiting for their key's turn, or delivered behind one
-    /// that is not. Records of one key never run at once.
+    /// Deliveries that run at once. Records of one key never do.
+    pub max_running: usize,
+    /// Records at the same time, over all partitions: running, waiting for a place, for a receipt or for their key's turn, or
+    /// delivered behind one that is not.
     pub max_in_flight: usize,
     /// Bytes of these records (keys, values, headers) beyond which no further one is taken.
     pub max_in_flight_bytes: usize,
@@ -73,6 +75,53 @@ pub enum Start {
     #[default]
     Earliest,
     Latest,
+}
+
+/// The deliveries that may run at once. What waits for a place is a record, not a task: a thousand wait in each window.
+#[derive(Debug, Clone)]
+pub struct Places(Arc<Semaphore>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    places: Places,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl Places {
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most.max(1))))
+    }
+
+    pub async fn take(&self) -> Place {
+        let mut place = Place { places: self.clone(), taken: None };
+        place.take_again().await;
+        place
+    }
+
+    fn try_take(&self) -> Option<Place> {
+        let taken = Arc::clone(&self.0).try_acquire_owned().ok()?;
+        Some(Place { places: self.clone(), taken: Some(taken) })
+    }
+
+    async fn are_free(&self) {
+        drop(self.0.acquire().await);
+    }
+}
+
+impl Place {
+    /// Another delivery may have it.
+    pub fn leave(&mut self) {
+        self.taken = None;
+    }
+
+    /// Waits for one, behind those that wait already.
+    pub async fn take_again(&mut self) {
+        if self.taken.is_none() {
+            // Nobody closes the semaphore.
+            self.taken = Arc::clone(&self.places.0).acquire_owned().await.ok();
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +148,11 @@ pub async fn run<D: Deliver>(
     let links =
         Links { batches: batches_in, control: control_in, shared: Arc::clone(&shared), finished: finished.clone() };
     let (connection, settings, thread_metrics) = (connection.clone(), settings.clone(), metrics.clone());
-    let most = (settings.max_in_flight.max(1), settings.max_in_flight_bytes.max(1));
+    let most = Most {
+        running: settings.max_running,
+        records: settings.max_in_flight.max(1),
+        bytes: settings.max_in_flight_bytes.max(1),
+    };
     let (ended, thread_ended) = oneshot::channel();
     // A thread of its own, not one of the runtime's for blocking work: those are limited, a window keeps its thread for
     // good, and with as many windows as threads whatever else must block (names, files) would wait for ever.
@@ -127,7 +180,15 @@ pub async fn run<D: Deliver>(
     }
 }
 
-/// A record on its way: handed over, waiting for its key's turn, startable, released, delivered, confirmed.
+/// At the same time.
+#[derive(Debug, Clone, Copy)]
+struct Most {
+    running: usize,
+    records: usize,
+    bytes: usize,
+}
+
+/// A record on its way: handed over, waiting for its key's turn, startable, released, running, delivered, confirmed.
 struct Window<D> {
     deliver: Arc<D>,
     metrics: WindowMetrics,
@@ -139,15 +200,17 @@ struct Window<D> {
     /// All that follows belongs to its epoch.
     in_flight: InFlight<OwnedRecord>,
     startable: Vec<OwnedRecord>,
+    /// These wait for a place.
+    released: VecDeque<OwnedRecord>,
     delivered: Vec<OwnedRecord>,
+    places: Places,
     is_releasing: bool,
     is_confirming: bool,
     /// All on the window's own task: one for each record costs more (docs/performance.md, "The ways in and out, width").
     running: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Set once; nothing starts after it.
     parked: Option<String>,
-    /// Records, and their bytes.
-    most: (usize, usize),
+    most: Most,
 }
 
 /// What a step of the window came to.
@@ -165,7 +228,7 @@ impl<D: Deliver> Window<D> {
         deliver: Arc<D>,
         metrics: &WindowMetrics,
         (batches, control, shared): (mpsc::Receiver<Batch>, mpsc::UnboundedReceiver<Control>, Arc<Shared>),
-        most: (usize, usize),
+        most: Most,
     ) -> Self {
         Self {
             deliver,
@@ -176,7 +239,9 @@ impl<D: Deliver> Window<D> {
             handed_over: VecDeque::new(),
             in_flight: InFlight::new(),
             startable: Vec::new(),
+            released: VecDeque::new(),
             delivered: Vec::new(),
+            places: Places::new(most.running),
             is_releasing: false,
             is_confirming: false,
             running: FuturesUnordered::new(),
@@ -192,6 +257,7 @@ impl<D: Deliver> Window<D> {
             }
             self.admit();
             self.release();
+            self.deliver();
             self.confirm();
             tokio::select! {
                 biased;
@@ -212,6 +278,8 @@ impl<D: Deliver> Window<D> {
                         self.ended(step)?;
                     }
                 }
+                // Left by a delivery that waits to be tried again.
+                () = self.places.are_free(), if !self.released.is_empty() => {}
                 Some(batch) = self.batches.recv(), if self.handed_over.is_empty() => {
                     self.shared.taken();
                     let Batch { epoch, records } = batch;
@@ -224,8 +292,8 @@ impl<D: Deliver> Window<D> {
     /// Takes what was handed over, as far as there is room.
     fn admit(&mut self) {
         let before = self.in_flight.len() as i64;
-        while self.in_flight.len() < self.most.0
-            && self.in_flight.bytes() < self.most.1
+        while self.in_flight.len() < self.most.records
+            && self.in_flight.bytes() < self.most.bytes
             && let Some((epoch, record)) = self.handed_over.pop_front()
         {
             let ticket = Ticket { epoch, partition: record.partition, offset: record.offset };
@@ -245,6 +313,20 @@ impl<D: Deliver> Window<D> {
             let released = deliver.release(&records).await;
             Step::Released(records, released)
         });
+    }
+
+    /// Starts what is released, as far as there are places.
+    fn deliver(&mut self) {
+        while !self.released.is_empty()
+            && let Some(place) = self.places.try_take()
+            && let Some(record) = self.released.pop_front()
+        {
+            let deliver = Arc::clone(&self.deliver);
+            self.start(async move {
+                let attempt = deliver.deliver(&record, place).await;
+                Step::Tried(record, attempt)
+            });
+        }
     }
 
     fn confirm(&mut self) {
@@ -268,13 +350,7 @@ impl<D: Deliver> Window<D> {
         match step {
             Ok(Step::Released(records, Ok(()))) => {
                 self.is_releasing = false;
-                for record in records.into_iter().filter(|_| self.parked.is_none()) {
-                    let deliver = Arc::clone(&self.deliver);
-                    self.start(async move {
-                        let attempt = deliver.deliver(&record).await;
-                        Step::Tried(record, attempt)
-                    });
-                }
+                self.released.extend(records);
             }
             Ok(Step::Tried(record, Attempt::Delivered)) => self.delivered.push(record),
             Ok(Step::Tried(_, Attempt::Park { reason })) => self.park(1, reason),
@@ -307,7 +383,8 @@ impl<D: Deliver> Window<D> {
         self.shared.set_committable(epoch, self.in_flight.committable());
     }
 
-    /// Waits for what is released or on its way to be; what could start beside it does not.
+    /// Waits for what runs; what could start beside it does not, whether it is released or not: the trail then says of it that it
+    /// may have left, and whoever has the partition next delivers it.
     async fn finish(&mut self, epoch: u64) {
         let drained = tokio::time::timeout(FINISH_TIMEOUT, async {
             loop {
@@ -329,6 +406,7 @@ impl<D: Deliver> Window<D> {
         self.finish(epoch).await;
         self.metrics.in_flight.sub(self.in_flight.len() as i64);
         self.startable.clear();
+        self.released.clear();
         self.delivered.clear();
         (self.is_releasing, self.is_confirming) = (false, false);
         self.in_flight.close(epoch)

@@ -12,13 +12,17 @@ struct Gated {
     release: Semaphore,
     deliver: Semaphore,
     confirm: Semaphore,
+    /// For the delivery that waits to be tried again.
+    waiting: Semaphore,
     park_at: Option<i64>,
+    waits_at: Option<i64>,
     seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Seen {
     released: BTreeSet<i64>,
+    begun: BTreeSet<i64>,
     delivered: BTreeSet<i64>,
     confirmed: BTreeSet<i64>,
     releases: usize,
@@ -27,9 +31,9 @@ struct Seen {
 }
 
 impl Gated {
-    fn new(park_at: Option<i64>) -> Arc<Self> {
-        let [release, deliver, confirm] = [(); 3].map(|()| Semaphore::new(0));
-        Arc::new(Self { release, deliver, confirm, park_at, seen: Mutex::default() })
+    fn new(park_at: Option<i64>, waits_at: Option<i64>) -> Arc<Self> {
+        let [release, deliver, confirm, waiting] = [(); 4].map(|()| Semaphore::new(0));
+        Arc::new(Self { release, deliver, confirm, waiting, park_at, waits_at, seen: Mutex::default() })
     }
 
     fn seen(&self) -> Seen {
@@ -50,7 +54,13 @@ impl Deliver for Gated {
         Ok(())
     }
 
-    async fn deliver(&self, record: &OwnedRecord) -> Attempt {
+    async fn deliver(&self, record: &OwnedRecord, mut place: Place) -> Attempt {
+        self.seen.lock().unwrap().begun.insert(record.offset);
+        if self.waits_at == Some(record.offset) {
+            place.leave();
+            pass(&self.waiting).await;
+            place.take_again().await;
+        }
         pass(&self.deliver).await;
         let mut seen = self.seen.lock().unwrap();
         if !seen.released.contains(&record.offset) {
@@ -85,13 +95,15 @@ struct Fixture {
     task: tokio::task::JoinHandle<Result<WindowEnd, Fault>>,
 }
 
+const MOST: Most = Most { running: 8, records: 100, bytes: 1 << 20 };
+
 /// A window over a single partition.
 fn window(deliver: &Arc<Gated>) -> Fixture {
     let (batches, receiver) = mpsc::channel(1);
     let (control_in, control) = mpsc::unbounded_channel();
     let (shared, stop) = (Arc::new(Shared::default()), CancellationToken::new());
     let links = (receiver, control, Arc::clone(&shared));
-    let mut window = Window::new(Arc::clone(deliver), &WindowMetrics::unregistered(), links, (100, 1 << 20));
+    let mut window = Window::new(Arc::clone(deliver), &WindowMetrics::unregistered(), links, MOST);
     let token = stop.clone();
     let task = tokio::spawn(async move {
         let end = window.run(&token).await;
@@ -123,7 +135,7 @@ async fn settle() {
 
 #[tokio::test]
 async fn a_record_goes_out_after_it_was_released_and_counts_after_it_was_confirmed() {
-    let gated = Gated::new(None);
+    let gated = Gated::new(None, None);
     let fixture = window(&gated);
     fixture.batches.send(batch(0..3)).await.unwrap();
     settle().await;
@@ -153,7 +165,7 @@ async fn a_record_goes_out_after_it_was_released_and_counts_after_it_was_confirm
 
 #[tokio::test]
 async fn once_one_parked_nothing_starts_and_what_was_delivered_is_confirmed() {
-    let gated = Gated::new(Some(1));
+    let gated = Gated::new(Some(1), None);
     let fixture = window(&gated);
     fixture.batches.send(batch(0..2)).await.unwrap();
     gated.release.add_permits(1);
@@ -168,4 +180,43 @@ async fn once_one_parked_nothing_starts_and_what_was_delivered_is_confirmed() {
     assert_eq!(fixture.task.await.unwrap().unwrap(), WindowEnd::Parked { reason: "no".to_owned() });
     assert_eq!(gated.seen().delivered, [0].into());
     assert_eq!(fixture.shared.committable(0), [(0, 1)].into());
+}
+
+#[tokio::test]
+async fn no_more_run_than_may_and_one_that_waits_to_be_tried_again_leaves_its_place() {
+    let gated = Gated::new(None, Some(2));
+    let fixture = window(&gated);
+    gated.release.add_permits(1);
+    gated.confirm.add_permits(100);
+    fixture.batches.send(batch(0..20)).await.unwrap();
+    settle().await;
+    // The third waits.
+    assert_eq!(gated.seen().begun, (0..9).collect());
+    gated.deliver.add_permits(19);
+    settle().await;
+    assert_eq!(gated.seen().delivered, (0..20).filter(|offset| *offset != 2).collect());
+    assert_eq!(fixture.shared.committable(0), [(0, 2)].into());
+    gated.waiting.add_permits(1);
+    gated.deliver.add_permits(1);
+    settle().await;
+    assert_eq!(fixture.shared.committable(0), [(0, 20)].into());
+    fixture.stop.cancel();
+    assert_eq!(fixture.task.await.unwrap().unwrap(), WindowEnd::Stopped);
+}
+
+#[tokio::test]
+async fn what_is_released_and_has_no_place_does_not_go_out_any_more_once_the_window_stops() {
+    let gated = Gated::new(None, None);
+    let fixture = window(&gated);
+    gated.release.add_permits(1);
+    fixture.batches.send(batch(0..20)).await.unwrap();
+    settle().await;
+    fixture.stop.cancel();
+    settle().await;
+    gated.deliver.add_permits(100);
+    gated.confirm.add_permits(100);
+    assert_eq!(fixture.task.await.unwrap().unwrap(), WindowEnd::Stopped);
+    let seen = gated.seen();
+    assert_eq!((seen.delivered.clone(), seen.confirmed), ((0..8).collect(), seen.delivered));
+    assert_eq!(fixture.shared.committable(0), [(0, 8)].into());
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use freshet_core::Fault;
-use freshet_kafka::window::{self, Attempt, Deliver, Start, WindowEnd, WindowSettings};
+use freshet_kafka::window::{self, Attempt, Deliver, Place, Start, WindowEnd, WindowSettings};
 use freshet_kafka::{OwnedRecord, WindowMetrics, admin};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ struct Subscriber {
 }
 
 impl Deliver for Subscriber {
-    async fn deliver(&self, record: &OwnedRecord) -> Attempt {
+    async fn deliver(&self, record: &OwnedRecord, _: Place) -> Attempt {
         let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
         let number: u32 = String::from_utf8(record.value.clone().unwrap()).unwrap().parse().unwrap();
         if self.park_at == Some(number) {
@@ -69,6 +69,7 @@ impl Running {
             group: group.to_owned(),
             topic: topic.to_owned(),
             start: Start::Earliest,
+            max_running: 64,
             max_in_flight: 64,
             max_in_flight_bytes: 1 << 20,
         };
@@ -228,7 +229,7 @@ struct Gated {
 }
 
 impl Deliver for Gated {
-    async fn deliver(&self, record: &OwnedRecord) -> Attempt {
+    async fn deliver(&self, record: &OwnedRecord, _: Place) -> Attempt {
         while !self.open.load(std::sync::atomic::Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -248,6 +249,7 @@ fn start_gated(
         group: group.to_owned(),
         topic: topic.to_owned(),
         start: Start::Earliest,
+        max_running: 16,
         max_in_flight: 16,
         max_in_flight_bytes: 1 << 20,
     };
