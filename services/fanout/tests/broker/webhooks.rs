@@ -180,14 +180,14 @@ async fn no_more_requests_are_open_than_the_setting_says() {
     let receiver = Arc::clone(&holding);
     let app = axum::Router::new().route("/hook", axum::routing::post(move || Arc::clone(&receiver).take()));
     tokio::spawn(async move { axum::serve(listener, app).await });
-    world.secret("held", SECRET);
-    world.grant("held", Delivery::Webhook { url, secret: "held".to_owned() }).await;
+    world.secret("holding", SECRET);
+    world.grant("holding", Delivery::Webhook { url, secret: "holding".to_owned() }).await;
     let fanout = world.start(|config| config.webhook.max_in_flight = 2).await;
     world.publish(KEYS, 0..1).await;
     eventually("two are open", || async { holding.open.load(Ordering::SeqCst) == 2 }).await;
     // Released means that it may go out: the other three wait for nothing but a place.
     let count = |receipts: Vec<freshet_core::Receipt>| receipts.iter().map(|receipt| receipt.count).sum::<u32>();
-    eventually("all five are released", || async { count(world.receipts("held").await) == 5 }).await;
+    eventually("all five are released", || async { count(world.receipts("holding").await) == 5 }).await;
     holding.let_go.cancel();
     eventually("all five are taken", || async { holding.taken.load(Ordering::SeqCst) == 5 }).await;
     assert_eq!(holding.most.load(Ordering::SeqCst), 2);
