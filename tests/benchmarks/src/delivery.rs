@@ -131,7 +131,7 @@ pub fn private(path: &std::path::Path, text: &str) -> std::io::Result<()> {
 
 type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
-/// The client that the service has, with its settings.
+/// The client that the service has, without TLS and without its look at addresses.
 fn client() -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
