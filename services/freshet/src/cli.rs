@@ -260,7 +260,8 @@ pub struct BenchArguments {
     /// Instead of the parts: run the bus for so long under a steady load and look at its memory
     #[arg(long, value_name = "MINUTES")]
     pub long: Option<u64>,
-    /// Instead of the parts: measure the cost curves and draw them into this folder
+    /// Instead of the parts: measure the cost curves and draw them into this folder; --only then names views, rules,
+    /// partitions, size or subscribers
     #[arg(long, value_name = "DIR")]
     pub curves: Option<PathBuf>,
 }

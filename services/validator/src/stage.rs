@@ -49,6 +49,8 @@ pub struct Validator {
     /// By input topic.
     datasets: BTreeMap<String, Arc<Prepared>>,
     subscribed: Vec<String>,
+    /// `subscribed` is what this catalogue asks for. An idle loop of a thousand topics would compare nothing else.
+    looked: bool,
     /// Source → department, as the snapshot has it. Publishers have few sources.
     departments: HashMap<String, Option<String>>,
     partitions: Vec<Held>,
@@ -91,6 +93,7 @@ impl Validator {
             snapshot: Arc::default(),
             datasets: BTreeMap::new(),
             subscribed: Vec::new(),
+            looked: false,
             departments: HashMap::new(),
             partitions: Vec::new(),
             now: Timestamp::MIN,
@@ -115,6 +118,7 @@ impl Validator {
         }
         self.departments.clear();
         (self.snapshot, self.datasets) = (snapshot, datasets);
+        self.looked = false;
         Ok(())
     }
 
@@ -144,7 +148,7 @@ impl Stage for Validator {
         let sizes = self.partitions.iter().map(|held| held.state.sizes());
         let (entities, ids) = sizes.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         self.setup.metrics.set_state(entities, ids);
-        if self.subscribed.iter().eq(self.datasets.keys()) {
+        if std::mem::replace(&mut self.looked, true) || self.subscribed.iter().eq(self.datasets.keys()) {
             return Ok(None);
         }
         self.subscribed = self.datasets.keys().cloned().collect();

@@ -41,7 +41,7 @@ pub struct Options {
     /// A third of the records, fewer rounds, less of what is wide and deep: under two minutes.
     pub quick: bool,
     pub json: bool,
-    /// The names of the parts to run ([`PARTS`]); empty: all.
+    /// The names of the parts to run ([`PARTS`]), or of the curves to draw ([`CURVES`]); empty: all.
     pub only: Vec<String>,
     /// A folder with a Kafka Streams program for the same work (`peer.rs` says what it is asked).
     pub kafka_streams: Option<PathBuf>,
@@ -58,6 +58,8 @@ pub struct Options {
 /// What can be measured alone. The router reads what the validator wrote, so it brings the validator with it.
 pub const PARTS: &[&str] =
     &["walker", "validator", "router", "fanout", "postgres", "gateway", "latency", "grants", "width", "depth"];
+
+pub use curves::NAMES as CURVES;
 
 /// Those of two minutes; the others take longer, also where little is asked of them.
 const QUICK: &[&str] = &["walker", "validator", "router", "fanout", "postgres", "gateway", "latency"];
@@ -117,13 +119,15 @@ impl Sizes {
 
 /// Runs everything that is asked for and prints the table. Blocking; starts its own brokers in temporary folders.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    if let Some(unknown) = options.only.iter().find(|name| !PARTS.contains(&name.as_str())) {
-        anyhow::bail!("nothing is called {unknown}; there are {}", PARTS.join(", "));
+    let names = if options.curves.is_some() { CURVES } else { PARTS };
+    if let Some(unknown) = options.only.iter().find(|name| !names.contains(&name.as_str())) {
+        anyhow::bail!("nothing is called {unknown}; there are {}", names.join(", "));
     }
     let sizes = Sizes::of(options);
     let mut report = Report::new(sizes.turns.records);
     let wanted = |parts: &[&str]| match options.only.as_slice() {
-        [] if options.long_minutes.is_some() || options.curves.is_some() => false,
+        _ if options.curves.is_some() => false,
+        [] if options.long_minutes.is_some() => false,
         [] if options.quick => parts.iter().any(|part| QUICK.contains(part)),
         [] => true,
         only => parts.iter().any(|part| only.iter().any(|name| name == part)),
@@ -155,7 +159,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     if let Some(folder) = &options.curves {
         eprintln!("curves");
-        report.curves = curves::draw(folder, sizes.curves)?;
+        report.curves = curves::draw(folder, sizes.curves, &options.only)?;
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

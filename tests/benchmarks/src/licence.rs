@@ -31,9 +31,66 @@ pub struct Generator {
     schema_id: u32,
     entities: u64,
     made: u64,
-    /// The conditions of the licence, where it has any.
-    padding: String,
+    /// How long the conditions of each licence are, in bytes; 0: it has none.
+    padding: usize,
 }
+
+const WORDS: &[&str] = &[
+    "no",
+    "operation",
+    "between",
+    "hours",
+    "on",
+    "public",
+    "holidays",
+    "within",
+    "metres",
+    "of",
+    "a",
+    "school",
+    "the",
+    "holder",
+    "keeps",
+    "register",
+    "vehicles",
+    "and",
+    "drivers",
+    "for",
+    "inspection",
+    "at",
+    "any",
+    "time",
+    "waste",
+    "water",
+    "is",
+    "not",
+    "to",
+    "be",
+    "discharged",
+    "into",
+    "river",
+    "fire",
+    "exits",
+    "remain",
+    "free",
+    "food",
+    "prepared",
+    "cold",
+    "stored",
+    "below",
+    "degrees",
+    "noise",
+    "may",
+    "exceed",
+    "decibels",
+    "after",
+    "sunset",
+    "signed",
+    "copy",
+    "displayed",
+    "entrance",
+    "each",
+];
 
 /// Of a value without padding.
 pub const PLAIN_BYTES: usize = 320;
@@ -42,7 +99,7 @@ const USCC_ALPHABET: &[u8] = b"0123456789ABCDEFGHJKLMNPQRTUWXY";
 
 impl Generator {
     pub fn new(seed: u64, schema_id: u32, entities: u64) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), schema_id, entities, made: 0, padding: String::new() }
+        Self { random: fastrand::Rng::with_seed(seed), schema_id, entities, made: 0, padding: 0 }
     }
 
     /// Entities and sequences that begin after `first`.
@@ -52,12 +109,12 @@ impl Generator {
 
     /// The same with so many bytes of conditions in each.
     pub fn padded(self, bytes: usize) -> Self {
-        Self { padding: "No operation between 01:00 and 05:00. ".chars().cycle().take(bytes).collect(), ..self }
+        Self { padding: bytes, ..self }
     }
 
     /// About how large a value is.
     pub fn value_bytes(&self) -> usize {
-        PLAIN_BYTES + self.padding.len()
+        PLAIN_BYTES + self.padding
     }
 
     /// The next record. Each hundredth is bad, so that a count needs no chance.
@@ -116,13 +173,26 @@ impl Generator {
         out.push(2);
         out.extend_from_slice(&self.random.f64().to_le_bytes());
         out.push(1);
-        optional(&mut out, (!self.padding.is_empty()).then_some(&self.padding));
+        let conditions = self.conditions();
+        optional(&mut out, conditions.as_deref());
         long(&mut out, 1_760_000_000_000_000 + self.made as i64);
         text(&mut out, "licensing-core-3");
         if defect == Defect::CutOff {
             out.truncate(out.len() - 5);
         }
         out
+    }
+
+    /// Words in any order, no text twice: what compresses as text does. A sentence again and again becomes a two-hundredth,
+    /// and then what is measured is the bound on what an answer may become (docs/decisions/0018).
+    fn conditions(&mut self) -> Option<String> {
+        let mut text = String::with_capacity(self.padding + 16);
+        while text.len() < self.padding {
+            text.push_str(WORDS[self.random.usize(..WORDS.len())]);
+            text.push(' ');
+        }
+        text.truncate(self.padding);
+        (self.padding > 0).then_some(text)
     }
 
     fn status(&mut self) -> u32 {

@@ -21,6 +21,9 @@ pub struct Point {
     pub at: String,
     pub events_per_second: f64,
     pub cpu_us: f64,
+    /// Of the whole process. None in what was printed before it was measured.
+    #[serde(default)]
+    pub peak_memory_mib: Option<u64>,
 }
 
 const WIDTH: f64 = 860.0;
@@ -84,9 +87,15 @@ impl Curve {
 /// As a table.
 impl fmt::Display for Curve {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n\n| {} | {} a second | CPU µs |\n|---|---|---|", self.title, self.along, self.events)?;
+        writeln!(
+            f,
+            "{}\n\n| {} | {} a second | CPU µs | most memory, MiB |\n|---|---|---|---|",
+            self.title, self.along, self.events
+        )?;
         for point in &self.points {
-            writeln!(f, "| {} | {:.0} | {:.1} |", point.at, point.events_per_second, point.cpu_us)?;
+            let Point { at, events_per_second, cpu_us, peak_memory_mib } = point;
+            let memory = peak_memory_mib.map_or_else(|| "–".to_owned(), |mib| mib.to_string());
+            writeln!(f, "| {at} | {events_per_second:.0} | {cpu_us:.1} | {memory} |")?;
         }
         Ok(())
     }
@@ -111,7 +120,12 @@ mod tests {
 
     #[test]
     fn the_highest_value_stands_at_the_top_and_every_point_is_named() {
-        let point = |at: &str, events_per_second, cpu_us| Point { at: at.to_owned(), events_per_second, cpu_us };
+        let point = |at: &str, events_per_second, cpu_us| Point {
+            at: at.to_owned(),
+            events_per_second,
+            cpu_us,
+            peak_memory_mib: None,
+        };
         let curve = Curve {
             title: "a < b".to_owned(),
             along: "views".to_owned(),

@@ -1,12 +1,14 @@
 //! Waiting before trying again: jittered, bounded, and ended by the stop signal.
 
 use std::cell::Cell;
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-
-/// How soon a waiting thread notices the stop signal.
-const SLICE: Duration = Duration::from_millis(20);
 
 /// Doubles from `first` to `most`; each wait is a random part of that, from one half up, so that instances that failed
 /// together do not come back together.
@@ -58,12 +60,23 @@ impl Seldom {
 /// Blocks the thread for `duration`, or until `stop`.
 pub(crate) fn pause(duration: Duration, stop: &CancellationToken) {
     let deadline = Instant::now() + duration;
-    while !stop.is_cancelled() {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut stopped = pin!(stop.cancelled());
+    while stopped.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return;
         }
-        std::thread::sleep(left.min(SLICE));
+        std::thread::park_timeout(left);
+    }
+}
+
+/// Ends a thread's `park_timeout`.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -81,5 +94,23 @@ mod tests {
         assert!(backoff.next() >= Duration::from_millis(2_500));
         backoff.reset();
         assert!(backoff.next() <= Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_stop_ends_a_pause_and_time_does() {
+        let stop = CancellationToken::new();
+        pause(Duration::from_millis(1), &stop);
+        let (begins, begun) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn({
+            let stop = stop.clone();
+            move || {
+                begins.send(()).unwrap();
+                pause(Duration::from_secs(3_600), &stop);
+            }
+        });
+        begun.recv().unwrap();
+        stop.cancel();
+        waiting.join().unwrap();
+        pause(Duration::from_secs(3_600), &stop);
     }
 }

@@ -224,6 +224,10 @@ pub(crate) fn consumer(connection: &Connection, role: &str, kind: Consumer<'_>) 
     Ok(config)
 }
 
+/// What a loop has in the client's queue: each record holds a kilobyte of headers beside what `queue.buffering.max.kbytes`
+/// counts. A batch that writes fifty views of 10,000 events held 600 MiB.
+const LOOP_QUEUE_RECORDS: &str = "50000";
+
 pub(crate) fn producer(
     connection: &Connection,
     role: &str,
@@ -237,6 +241,9 @@ pub(crate) fn producer(
         // (librdkafka's issue 5511, open): one that nothing is sent on is closed, so that some does.
         if !connection.extra.contains_key("connections.max.idle.ms") {
             config.set("connections.max.idle.ms", "6000");
+        }
+        if !connection.extra.contains_key("queue.buffering.max.messages") {
+            config.set("queue.buffering.max.messages", LOOP_QUEUE_RECORDS);
         }
         config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
         // An output that cannot be written must not outlive its transaction.
@@ -343,6 +350,7 @@ mod tests {
             ("retry.backoff.ms", "5"),
             ("reconnect.backoff.max.ms", "1000"),
             ("transactional.id", "freshet.test.0"),
+            ("queue.buffering.max.messages", "50000"),
         ] {
             assert_eq!(producer.get(key), Some(value), "{key}");
         }
