@@ -35,62 +35,10 @@ pub struct Generator {
     padding: usize,
 }
 
-const WORDS: &[&str] = &[
-    "no",
-    "operation",
-    "between",
-    "hours",
-    "on",
-    "public",
-    "holidays",
-    "within",
-    "metres",
-    "of",
-    "a",
-    "school",
-    "the",
-    "holder",
-    "keeps",
-    "register",
-    "vehicles",
-    "and",
-    "drivers",
-    "for",
-    "inspection",
-    "at",
-    "any",
-    "time",
-    "waste",
-    "water",
-    "is",
-    "not",
-    "to",
-    "be",
-    "discharged",
-    "into",
-    "river",
-    "fire",
-    "exits",
-    "remain",
-    "free",
-    "food",
-    "prepared",
-    "cold",
-    "stored",
-    "below",
-    "degrees",
-    "noise",
-    "may",
-    "exceed",
-    "decibels",
-    "after",
-    "sunset",
-    "signed",
-    "copy",
-    "displayed",
-    "entrance",
-    "each",
-];
+const WORDS: &str = "no operation between hours on public holidays within metres of a school the holder keeps register \
+    vehicles and drivers for inspection at any time waste water is not to be discharged into river fire \
+    exits remain free food prepared cold stored below degrees noise may exceed decibels after sunset signed \
+    copy displayed entrance each";
 
 /// Of a value without padding.
 pub const PLAIN_BYTES: usize = 320;
@@ -183,16 +131,20 @@ impl Generator {
         out
     }
 
-    /// Words in any order, no text twice: what compresses as text does. A sentence again and again becomes a two-hundredth,
-    /// and then what is measured is the bound on what an answer may become (docs/decisions/0018).
+    /// Words in any order. One sentence again and again compresses so well that what is measured is the bound on what an
+    /// answer may become (docs/decisions/0018).
     fn conditions(&mut self) -> Option<String> {
+        if self.padding == 0 {
+            return None;
+        }
+        let words: Vec<&str> = WORDS.split(' ').collect();
         let mut text = String::with_capacity(self.padding + 16);
         while text.len() < self.padding {
-            text.push_str(WORDS[self.random.usize(..WORDS.len())]);
+            text.push_str(words[self.random.usize(..words.len())]);
             text.push(' ');
         }
         text.truncate(self.padding);
-        (self.padding > 0).then_some(text)
+        Some(text)
     }
 
     fn status(&mut self) -> u32 {
