@@ -53,8 +53,8 @@ pub struct Router {
     /// By input topic.
     routes: BTreeMap<String, Arc<Routes>>,
     subscribed: Vec<String>,
-    /// `subscribed` is what this catalogue asks for. An idle loop of a thousand topics would compare nothing else.
-    looked: bool,
+    /// `subscribed` was compared with this catalogue. An idle loop of a thousand topics would do little else.
+    is_compared: bool,
     /// When the topics' ids were last looked up.
     looked_ms: i64,
     partitions: Vec<Held>,
@@ -77,7 +77,7 @@ impl Router {
             today: Date::MIN,
             routes: BTreeMap::new(),
             subscribed: Vec::new(),
-            looked: false,
+            is_compared: false,
             looked_ms: 0,
             partitions: Vec::new(),
             last: 0,
@@ -99,7 +99,7 @@ impl Router {
                 held.routes = self.routes.get(&held.topic).map(Arc::clone);
                 held.follow_grants(now_ms);
             }
-            self.looked = false;
+            self.is_compared = false;
             self.looked_ms = 0;
         }
         if now_ms.saturating_sub(self.looked_ms) >= LOOK_EVERY_MS {
@@ -170,7 +170,7 @@ impl Stage for Router {
         self.setup.metrics.set(census);
         // Every dataset is read, also one that no view needs yet: its position is then where the first one begins to be
         // live, and what lies before it is filled in pieces.
-        if std::mem::replace(&mut self.looked, true) || self.subscribed.iter().eq(self.routes.keys()) {
+        if std::mem::replace(&mut self.is_compared, true) || self.subscribed.iter().eq(self.routes.keys()) {
             return Ok(None);
         }
         self.subscribed = self.routes.keys().cloned().collect();

@@ -49,8 +49,8 @@ pub struct Validator {
     /// By input topic.
     datasets: BTreeMap<String, Arc<Prepared>>,
     subscribed: Vec<String>,
-    /// `subscribed` is what this catalogue asks for. An idle loop of a thousand topics would compare nothing else.
-    looked: bool,
+    /// `subscribed` was compared with this catalogue. An idle loop of a thousand topics would do little else.
+    is_compared: bool,
     /// Source → department, as the snapshot has it. Publishers have few sources.
     departments: HashMap<String, Option<String>>,
     partitions: Vec<Held>,
@@ -93,7 +93,7 @@ impl Validator {
             snapshot: Arc::default(),
             datasets: BTreeMap::new(),
             subscribed: Vec::new(),
-            looked: false,
+            is_compared: false,
             departments: HashMap::new(),
             partitions: Vec::new(),
             now: Timestamp::MIN,
@@ -118,7 +118,7 @@ impl Validator {
         }
         self.departments.clear();
         (self.snapshot, self.datasets) = (snapshot, datasets);
-        self.looked = false;
+        self.is_compared = false;
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl Stage for Validator {
         let sizes = self.partitions.iter().map(|held| held.state.sizes());
         let (entities, ids) = sizes.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
         self.setup.metrics.set_state(entities, ids);
-        if std::mem::replace(&mut self.looked, true) || self.subscribed.iter().eq(self.datasets.keys()) {
+        if std::mem::replace(&mut self.is_compared, true) || self.subscribed.iter().eq(self.datasets.keys()) {
             return Ok(None);
         }
         self.subscribed = self.datasets.keys().cloned().collect();

@@ -24,22 +24,28 @@ const VARIED: &[&str] = &["active", "fee_minor", "revoked_on", "valid_from", "is
 /// Of one point; less where records are large.
 const MOST_BYTES: u64 = 150_000_000;
 
-pub const NAMES: &[&str] = &["views", "rules", "partitions", "size", "subscribers"];
+type Measure = fn(&Run) -> anyhow::Result<Curve>;
+
+const CURVES: &[(&str, Measure)] = &[
+    ("views", Run::views),
+    ("rules", Run::rules),
+    ("partitions", Run::partitions),
+    ("size", Run::sizes),
+    ("subscribers", Run::subscribers),
+];
+
+pub fn names() -> Vec<&'static str> {
+    CURVES.iter().map(|(name, _)| *name).collect()
+}
 
 /// Draws those that are named, or all, into a folder, each point over so many records.
 pub fn draw(folder: &Path, records: u64, only: &[String]) -> anyhow::Result<Vec<Curve>> {
     std::fs::create_dir_all(folder)?;
     let mut curves = Vec::new();
-    for name in NAMES.iter().filter(|name| only.is_empty() || only.iter().any(|wanted| wanted == *name)) {
-        // A broker of its own: one that still compacts what another curve wrote has less time for this one.
+    for (name, measure) in CURVES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|one| one == name)) {
+        // A broker of its own: what other curves wrote is not its business.
         let run = Run { cluster: Cluster::with(&catalogue_of_all()?)?, records };
-        let curve = match *name {
-            "views" => run.views()?,
-            "rules" => run.rules()?,
-            "partitions" => run.partitions()?,
-            "size" => run.sizes()?,
-            _ => run.subscribers()?,
-        };
+        let curve = measure(&run)?;
         std::fs::write(folder.join(format!("{name}.svg")), curve.svg())?;
         curves.push(curve);
     }

@@ -41,7 +41,7 @@ pub struct Options {
     /// A third of the records, fewer rounds, less of what is wide and deep: under two minutes.
     pub quick: bool,
     pub json: bool,
-    /// The names of the parts to run ([`PARTS`]), or of the curves to draw ([`CURVES`]); empty: all.
+    /// The names of the parts to run ([`PARTS`]), or of the curves to draw; empty: all.
     pub only: Vec<String>,
     /// A folder with a Kafka Streams program for the same work (`peer.rs` says what it is asked).
     pub kafka_streams: Option<PathBuf>,
@@ -58,8 +58,6 @@ pub struct Options {
 /// What can be measured alone. The router reads what the validator wrote, so it brings the validator with it.
 pub const PARTS: &[&str] =
     &["walker", "validator", "router", "fanout", "postgres", "gateway", "latency", "grants", "width", "depth"];
-
-pub use curves::NAMES as CURVES;
 
 /// Those of two minutes; the others take longer, also where little is asked of them.
 const QUICK: &[&str] = &["walker", "validator", "router", "fanout", "postgres", "gateway", "latency"];
@@ -119,7 +117,7 @@ impl Sizes {
 
 /// Runs everything that is asked for and prints the table. Blocking; starts its own brokers in temporary folders.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    let names = if options.curves.is_some() { CURVES } else { PARTS };
+    let names = if options.curves.is_some() { curves::names() } else { PARTS.to_vec() };
     if let Some(unknown) = options.only.iter().find(|name| !names.contains(&name.as_str())) {
         anyhow::bail!("nothing is called {unknown}; there are {}", names.join(", "));
     }

@@ -113,4 +113,11 @@ mod tests {
         waiting.join().unwrap();
         pause(Duration::from_secs(3_600), &stop);
     }
+
+    /// The stop above may have come before the wait.
+    #[test]
+    fn a_wake_ends_the_wait_that_comes_after_it_too() {
+        Waker::from(Arc::new(Unpark(std::thread::current()))).wake();
+        std::thread::park_timeout(Duration::from_secs(3_600));
+    }
 }

@@ -224,8 +224,8 @@ pub(crate) fn consumer(connection: &Connection, role: &str, kind: Consumer<'_>) 
     Ok(config)
 }
 
-/// What a loop has in the client's queue: each record holds a kilobyte of headers beside what `queue.buffering.max.kbytes`
-/// counts. A batch that writes fifty views of 10,000 events held 600 MiB.
+/// What a loop has in the client's queue. `queue.buffering.max.kbytes` counts values alone, and a record of a view takes about
+/// a kilobyte, most of it headers: a batch that writes fifty views of 10,000 events held 520 to 624 MiB.
 const LOOP_QUEUE_RECORDS: &str = "50000";
 
 pub(crate) fn producer(
