@@ -17,8 +17,7 @@ use crate::calls::bounded;
 use crate::client::{Loner, Plain};
 use crate::error::{Exit, classify};
 use crate::reason::explain;
-use crate::topic_id::{TopicId, topic_id, topic_ids};
-use crate::{Connection, Error, settings};
+use crate::{Connection, Error, TopicId, describe, settings};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// One request for the ends of partitions.
@@ -385,14 +384,14 @@ impl Offsets {
 
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
     pub fn topic_id(&self, topic: &str, timeout: Duration) -> Result<Option<TopicId>, Error> {
-        let asked = || topic_id(&self.client, topic, timeout);
-        bounded("read a topic's id", asked).map_err(Error::kafka("read a topic's id"))
+        Ok(self.topic_ids(&[topic], timeout)?.remove(topic))
     }
 
     /// The same for several topics in one request; without those that do not exist.
     pub fn topic_ids(&self, topics: &[&str], timeout: Duration) -> Result<BTreeMap<String, TopicId>, Error> {
-        let asked = || topic_ids(&self.client, topics, timeout);
-        bounded("read the topics' ids", asked).map_err(Error::kafka("read the topics' ids"))
+        let asked = || describe::topics(&self.client, topics, timeout);
+        let found = bounded("read the topics' ids", asked).map_err(Error::kafka("read the topics' ids"))?;
+        Ok(found.into_iter().map(|(name, topic)| (name, topic.id)).collect())
     }
 
     /// The number of partitions, or `None` where the topic does not exist. Kafka tells who may not look at it nothing

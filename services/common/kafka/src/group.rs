@@ -4,6 +4,7 @@
 mod identities;
 mod positions;
 mod stalls;
+mod unassigned;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ use crate::{Connection, Error, admin, client, settings};
 use identities::Identities;
 pub(crate) use positions::Gone;
 use stalls::{Fetched, Place, Stalls};
+use unassigned::Unassigned;
 
 /// How long leaving the group may take before the consumer is left to itself.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,6 +126,7 @@ pub(crate) struct Member {
     offsets: Offsets,
     identities: Identities,
     stalls: Stalls,
+    unassigned: Unassigned,
     connection: Connection,
     group: String,
 }
@@ -142,6 +145,7 @@ impl Member {
             offsets: Offsets::new(connection)?,
             identities: Identities::default(),
             stalls: Stalls::default(),
+            unassigned: Unassigned::default(),
             connection: connection.clone(),
             group,
         })
@@ -158,7 +162,8 @@ impl Member {
         self.consumer().client().context()
     }
 
-    pub(crate) fn subscribe(&self, topics: &[String]) -> Result<(), Error> {
+    pub(crate) fn subscribe(&mut self, topics: &[String]) -> Result<(), Error> {
+        self.unassigned.subscribed(topics);
         if topics.is_empty() {
             bounded("unsubscribe", || self.consumer().unsubscribe());
             return Ok(());
@@ -227,6 +232,7 @@ impl Member {
     /// was lost: with `auto.offset.reset=error` the client stops its fetcher, and only an assignment starts one.
     pub(crate) fn begin(&mut self, positions: &[Assigned]) -> Result<(), Error> {
         self.watch_anew();
+        self.unassigned.holds(positions);
         let list = offset_list(positions.iter().map(|at| (at.topic.as_str(), at.partition, at.position)))?;
         client::assign(self.consumer(), &list).map_err(Error::kafka("take the assigned partitions"))
     }
@@ -235,6 +241,7 @@ impl Member {
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         self.identities.forget();
         self.watch_anew();
+        self.unassigned.holds(&[]);
         client::unassign(self.consumer()).map_err(Error::kafka("give the revoked partitions back"))
     }
 
@@ -354,5 +361,73 @@ mod tests {
         member.consumer().resume(&paused).unwrap();
         take(&member, &[1]);
         assert_eq!(look(&mut member), None);
+    }
+
+    /// Takes what the group gives, from the start, and returns the partitions.
+    fn follow(member: &mut Member) -> Vec<i32> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            assert!(Instant::now() < deadline, "the group gave nothing");
+            let _ = member.consumer().poll(Duration::from_millis(100));
+            let Some(event) = member.event() else { continue };
+            match &event {
+                Event::Assigned(partitions) => {
+                    let from_start = |at: &TopicPartition| Assigned {
+                        topic: at.topic.clone(),
+                        partition: at.partition,
+                        position: 0,
+                    };
+                    member.begin(&partitions.iter().map(from_start).collect::<Vec<_>>()).unwrap();
+                }
+                Event::Revoked => member.end().unwrap(),
+            }
+            member.done();
+            if let Event::Assigned(partitions) = event {
+                return partitions.iter().map(|at| at.partition).collect();
+            }
+        }
+    }
+
+    fn look_for_unassigned(member: &mut Member) -> Option<String> {
+        member.unassigned.is_due_at_once();
+        member.unassigned()
+    }
+
+    /// Clients that do not look for new partitions stand for a leader whose broker did not list them.
+    #[test]
+    fn a_partition_that_the_group_gave_to_nobody_is_found_and_given_out_by_joining_again() {
+        const TOPIC: &str = "unassigned";
+        let mut connection = Connection::to(Broker::shared().bootstrap());
+        connection.extra.insert("topic.metadata.refresh.interval.ms".to_owned(), "3600000".to_owned());
+        let spec =
+            |partitions| TopicSpec { name: TOPIC.to_owned(), partitions, may_grow: true, settings: BTreeMap::new() };
+        admin::ensure_topics(&connection, &[spec(1)]).unwrap();
+        let join = || {
+            let kind = settings::Consumer::Group { group: "unassigned" };
+            let mut member = Member::join(&connection, "test", kind).unwrap();
+            member.subscribe(&[TOPIC.to_owned()]).unwrap();
+            member
+        };
+        let mut first = join();
+        assert_eq!(follow(&mut first), [0]);
+        assert_eq!((look_for_unassigned(&mut first), look_for_unassigned(&mut first)), (None, None));
+
+        admin::ensure_topics(&connection, &[spec(3)]).unwrap();
+        assert_eq!(look_for_unassigned(&mut first), None, "it is new");
+        let found = look_for_unassigned(&mut first).unwrap();
+        assert!(found.contains("unassigned[1]"), "{found}");
+        first.join_again().unwrap();
+        assert_eq!(follow(&mut first), [0, 1, 2]);
+
+        // What another member has is not missing.
+        let second = std::thread::spawn({
+            let mut second = join();
+            move || (follow(&mut second), second)
+        });
+        let kept = follow(&mut first);
+        let (given, mut second) = second.join().unwrap();
+        assert_eq!((kept.len() + given.len(), kept.is_empty() || given.is_empty()), (3, false), "{kept:?} {given:?}");
+        assert_eq!((look_for_unassigned(&mut first), look_for_unassigned(&mut first)), (None, None));
+        assert_eq!((look_for_unassigned(&mut second), look_for_unassigned(&mut second)), (None, None));
     }
 }

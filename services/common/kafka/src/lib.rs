@@ -11,6 +11,7 @@ mod calls;
 pub mod catalog;
 mod client;
 pub mod connection;
+mod describe;
 pub mod error;
 mod group;
 mod headers;
@@ -22,7 +23,6 @@ mod reason;
 pub mod record;
 pub mod service;
 mod settings;
-pub mod topic_id;
 pub mod transactional;
 pub mod window;
 
@@ -30,9 +30,9 @@ pub mod window;
 use freshet_decompression as _;
 
 pub use connection::Connection;
+pub use describe::TopicId;
 pub use error::Error;
 pub use headers::Headers;
 pub use metrics::{LoopMetrics, WindowMetrics};
 pub use record::{OwnedRecord, Position, Record};
 pub use settings::MAX_RECORD_BYTES;
-pub use topic_id::TopicId;

@@ -23,7 +23,7 @@ pub struct LoopMetrics {
     pub rebalances: IntCounter,
     /// Records between the position and the end of the input, over all partitions held.
     pub lag_records: IntGauge,
-    /// By kind: `poll`, `retry`, `expired`, `made_anew`, `unwritable`.
+    /// By kind: `poll`, `retry`, `stalled`, `unassigned`, `expired`, `made_anew`, `unwritable`.
     pub errors: IntCounterVec,
     /// When a batch was last committed, a piece of the state read back, or the input found to be empty, seconds since the
     /// epoch. Stands still in a loop that hangs.
@@ -71,7 +71,7 @@ impl LoopMetrics {
                 name("errors_total"),
                 "Errors that the loop met and outlived, by kind.",
                 "kind",
-                &["poll", "retry", "stalled", "expired", "made_anew", "unwritable"],
+                &["poll", "retry", "stalled", "unassigned", "expired", "made_anew", "unwritable"],
             )?,
             last_progress: register(
                 registry,
@@ -162,7 +162,7 @@ pub struct WindowMetrics {
     pub records: IntCounterVec,
     pub in_flight: IntGauge,
     pub rebalances: IntCounter,
-    /// By kind: `poll`, `commit`, `expired`, `made_anew`.
+    /// By kind: `poll`, `commit`, `stalled`, `unassigned`, `expired`, `made_anew`.
     pub errors: IntCounterVec,
 }
 
@@ -190,7 +190,7 @@ impl WindowMetrics {
                 name("errors_total"),
                 "Errors that the window met and outlived.",
                 "kind",
-                &["poll", "commit", "stalled", "expired", "made_anew"],
+                &["poll", "commit", "stalled", "unassigned", "expired", "made_anew"],
             )?,
         })
     }

@@ -1,6 +1,6 @@
 //! The few calls into librdkafka that its Rust wrapper lacks, or makes with allocations for each record: headers that go
 //! from a fetched message to a produced one as they are, topics by handle, and a wait that lets the client send what
-//! lingers. With `topic_id.rs` the only place of this crate with `unsafe`.
+//! lingers. With `describe.rs` the only place of this crate with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};

@@ -243,6 +243,11 @@ impl Loop<'_> {
         } else if let Some(why) = self.input.stalled() {
             self.metrics.errors.with_label_values(&["stalled"]).inc();
             return Err(Trouble::Rewind { why });
+        } else if let Some(why) = self.input.unassigned() {
+            self.metrics.errors.with_label_values(&["unassigned"]).inc();
+            tracing::warn!(why, "the loop joins its group again");
+            self.input.join_again()?;
+            return Ok(Turn::Idle);
         }
         let wait = if stage.has_background_work() { Duration::ZERO } else { IDLE_WAIT };
         let batch_records = match self.one_by_one {

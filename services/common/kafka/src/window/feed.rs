@@ -121,7 +121,7 @@ impl Feed {
         metrics: &WindowMetrics,
         links: Links,
     ) -> Result<Self, Fault> {
-        let member =
+        let mut member =
             Member::join(connection, "window", crate::settings::Consumer::WindowGroup { group: &settings.group })?;
         member.subscribe(std::slice::from_ref(&settings.topic))?;
         Ok(Self {
@@ -203,6 +203,10 @@ impl Feed {
             self.metrics.errors.with_label_values(&["stalled"]).inc();
             return Err(self.join_again(why));
         }
+        if let Some(why) = self.member.unassigned() {
+            self.metrics.errors.with_label_values(&["unassigned"]).inc();
+            return Err(self.join_again(why));
+        }
         self.hand_over()?;
         if !self.kept.is_empty() && self.flow == Flow::Reading {
             self.shared.waits.swap(true, Ordering::SeqCst);
@@ -253,9 +257,8 @@ impl Feed {
     }
 
     /// Leaves the group and joins it, and says why this turn ends here.
-    fn join_again(&self, why: String) -> Fault {
-        let _ = self.member.subscribe(&[]);
-        match self.member.subscribe(std::slice::from_ref(&self.settings.topic)) {
+    fn join_again(&mut self, why: String) -> Fault {
+        match self.member.join_again() {
             Ok(()) => Fault::retry("poll", why),
             Err(error) => error.into(),
         }

@@ -1,0 +1,158 @@
+//! Partitions that the group gave to nobody. Its leader gives out the topics that one answer of a broker lists; a broker that
+//! has just come back may not list one, and nobody joins again for it, since what the client compares is a list of its own
+//! (librdkafka 2.12, `rd_kafka_cgrp_assignor_run` and `rd_kafka_cgrp_metadata_update_check`). No member would read them, and
+//! nobody's lag would grow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use freshet_core::Assigned;
+
+use super::Member;
+use super::stalls::Place;
+use crate::calls::bounded;
+use crate::{Error, describe};
+
+/// Between two looks. A partition that is new must have been given to somebody by the second: clients look for new ones every
+/// few seconds (`topic.metadata.refresh.interval.ms`).
+const EVERY: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Unassigned {
+    topics: Vec<String>,
+    /// What this member has.
+    held: BTreeSet<Place>,
+    /// What nobody had at the last look.
+    seen: BTreeSet<Place>,
+    looked: Instant,
+}
+
+impl Default for Unassigned {
+    fn default() -> Self {
+        Self { topics: Vec::new(), held: BTreeSet::new(), seen: BTreeSet::new(), looked: Instant::now() }
+    }
+}
+
+impl Unassigned {
+    pub(super) fn subscribed(&mut self, topics: &[String]) {
+        *self = Self { topics: topics.to_vec(), held: std::mem::take(&mut self.held), ..Self::default() };
+    }
+
+    /// What the group gave, or took.
+    pub(super) fn holds(&mut self, positions: &[Assigned]) {
+        self.held = positions.iter().map(|at| (at.topic.clone(), at.partition)).collect();
+    }
+
+    fn is_due(&self) -> bool {
+        !self.topics.is_empty() && self.looked.elapsed() >= EVERY
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_due_at_once(&mut self) {
+        self.looked -= EVERY;
+    }
+
+    /// The first partition that nobody holds, nor held at the look before. `partitions` is how many there are by topic;
+    /// `of_group` gives what all members hold, or nothing where that is not known.
+    fn look(
+        &mut self,
+        partitions: &BTreeMap<String, i32>,
+        of_group: impl FnOnce() -> Option<BTreeSet<Place>>,
+    ) -> Option<Place> {
+        self.looked = Instant::now();
+        let all = partitions.iter().flat_map(|(topic, &count)| (0..count).map(move |number| (topic.clone(), number)));
+        let mut missing: BTreeSet<Place> = all.filter(|place| !self.held.contains(place)).collect();
+        if !missing.is_empty() {
+            match of_group() {
+                Some(held) => missing.retain(|place| !held.contains(place)),
+                None => missing.clear(),
+            }
+        }
+        let found = missing.intersection(&self.seen).next().cloned();
+        self.seen = missing;
+        found
+    }
+}
+
+impl Member {
+    /// To be called again and again: a partition that no member of the group has. [`Member::join_again`] is what helps. Asks
+    /// the brokers twice a minute.
+    pub(crate) fn unassigned(&mut self) -> Option<String> {
+        if !self.unassigned.is_due() {
+            return None;
+        }
+        let client = self.offsets.client();
+        let topics: Vec<&str> = self.unassigned.topics.iter().map(String::as_str).collect();
+        let partitions = match bounded("count the partitions", || describe::topics(client, &topics, TIMEOUT)) {
+            Ok(found) => found.into_iter().map(|(name, topic)| (name, topic.partitions)).collect(),
+            Err(error) => {
+                tracing::debug!(%error, "the partitions are counted again");
+                BTreeMap::new()
+            }
+        };
+        let of_group = || match bounded("list the members", || describe::assignments(client, &self.group, TIMEOUT)) {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::debug!(%error, "the members are listed again");
+                None
+            }
+        };
+        let (topic, partition) = self.unassigned.look(&partitions, of_group)?;
+        Some(format!("no member of the group has {topic}[{partition}]: it is joined again"))
+    }
+
+    /// Leaves the group and joins it, so that all partitions are given out anew. What this member has is taken from it by
+    /// [`Event::Revoked`](super::Event::Revoked).
+    pub(crate) fn join_again(&mut self) -> Result<(), Error> {
+        let topics = std::mem::take(&mut self.unassigned.topics);
+        self.subscribe(&[])?;
+        self.subscribe(&topics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(topic: &str, partition: i32) -> Place {
+        (topic.to_owned(), partition)
+    }
+
+    fn held(places: &[(&str, i32)]) -> BTreeSet<Place> {
+        places.iter().map(|(topic, partition)| place(topic, *partition)).collect()
+    }
+
+    #[test]
+    fn what_nobody_has_twice_is_found() {
+        let mut unassigned = Unassigned { held: held(&[("a", 0)]), ..Unassigned::default() };
+        let partitions = BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]);
+        let of_group = || Some(held(&[("a", 0), ("a", 1)]));
+        assert_eq!(unassigned.look(&partitions, of_group), None, "it may be new");
+        assert_eq!(unassigned.look(&partitions, of_group), Some(place("b", 0)));
+        assert_eq!(unassigned.look(&partitions, || Some(held(&[("a", 0), ("a", 1), ("b", 0)]))), None);
+        assert_eq!(unassigned.look(&partitions, of_group), None, "it was given out in between");
+    }
+
+    #[test]
+    fn nothing_is_found_where_the_cluster_does_not_tell() {
+        let mut unassigned = Unassigned::default();
+        let partitions = BTreeMap::from([("a".to_owned(), 1)]);
+        let of_group = || Some(BTreeSet::new());
+        assert_eq!(unassigned.look(&partitions, of_group), None);
+        // The group changes.
+        assert_eq!(unassigned.look(&partitions, || None), None);
+        assert_eq!(unassigned.look(&partitions, of_group), None);
+        // The topics are not told, or there is none.
+        assert_eq!(unassigned.look(&BTreeMap::new(), of_group), None);
+        assert_eq!(unassigned.look(&partitions, of_group), None);
+        assert_eq!(unassigned.look(&partitions, of_group), Some(place("a", 0)));
+    }
+
+    #[test]
+    fn who_has_all_does_not_ask_the_group() {
+        let mut unassigned = Unassigned { held: held(&[("a", 0), ("a", 1)]), ..Unassigned::default() };
+        let partitions = BTreeMap::from([("a".to_owned(), 2)]);
+        assert_eq!(unassigned.look(&partitions, || unreachable!("nothing is missing")), None);
+    }
+}
