@@ -149,7 +149,7 @@ impl Consumer<'_> {
     }
 
     /// How long the broker holds a fetch that finds nothing. What it finds meanwhile it sends at once; but a partition
-    /// that is assigned or goes on meanwhile waits for the answer. An idle client asks again after it, and names every
+    /// that is assigned or goes on meanwhile waits for the answer, and so does one that was not asked for. An idle client asks again after it, and names every
     /// partition that it has: a validator of 2,000 that asked every 5 ms would do nothing else.
     fn fetch_wait_ms(self) -> &'static str {
         match self {
@@ -162,11 +162,14 @@ impl Consumer<'_> {
     }
 
     /// How long nothing is fetched where enough is queued. As shipped it is a second, and a loop that empties its queue in a tenth
-    /// of it stands still for the rest. The queue of a subscriber who is behind is always full: where fifty of them looked
-    /// every 2 ms, that was a quarter of the CPU. What a window has in flight lasts longer than its wait.
+    /// of it stands still for the rest. Long enough all the same: each partition waits from when it was looked at, and as soon as
+    /// the first has waited, those that have are fetched. Where these are idle ones of many, the one with the backlog waits
+    /// behind them for [`Self::fetch_wait_ms`]: with 2,000 partitions at every 2 ms, a hop worked off half as much. And the
+    /// queue of a subscriber who is behind is always full: where fifty of them looked every 2 ms, that was a quarter of the CPU.
+    /// What a window has in flight, and a hop in its queue, lasts longer than 20 ms.
     fn full_queue_wait_ms(self) -> &'static str {
         match self {
-            Self::WindowGroup { .. } => "20",
+            Self::Group { .. } | Self::WindowGroup { .. } => "20",
             _ => "2",
         }
     }
