@@ -130,7 +130,8 @@ impl Connection {
         self.security.apply(&mut config)?;
         for (key, value) in &self.extra {
             if !settings::may_be_set(key) {
-                return Err(setting(&format!("extra.{key}"), "not one of the settings that may be given here"));
+                let reason = format!("not one of those that may be given here: {}", settings::MAY_BE_SET.join(", "));
+                return Err(setting(&format!("extra.{key}"), &reason));
             }
             config.set(key, value);
         }

@@ -16,7 +16,7 @@ pub const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 
 /// What an operator may set through `extra`: reachability, timing, buffers and compression, nothing that touches
 /// delivery, order or visibility.
-const MAY_BE_SET: &[&str] = &[
+pub(crate) const MAY_BE_SET: &[&str] = &[
     "broker.address.family",
     "broker.address.ttl",
     "batch.size",

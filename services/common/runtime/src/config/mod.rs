@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use layers::Layers;
 pub use layers::Source;
 
 /// The prefix of environment variables, without the `__` that follows it.
@@ -34,6 +35,8 @@ pub enum ConfigError {
     Unreadable { path: PathBuf, reason: std::io::Error },
     #[error("{source_name}: not TOML: {reason}")]
     Syntax { source_name: Source, reason: String },
+    #[error("the layers cannot be merged: {0}")]
+    Layers(#[from] config::ConfigError),
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<Problem>),
 }
@@ -66,26 +69,26 @@ pub fn load_from<T: DeserializeOwned>(
     (prefix, environment): (&str, &[(String, String)]),
     overrides: &[(String, String)],
 ) -> Result<Loaded<T>, ConfigError> {
-    let mut root = layers::Node::empty();
-    root.put_toml(defaults_toml, &Source::Defaults)?;
+    let mut layers = Layers::default();
+    layers.put_toml(defaults_toml, Source::Defaults)?;
     if let Some(path) = file {
         let text = std::fs::read_to_string(path)
             .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })?;
-        root.put_toml(&text, &Source::File(path.to_owned()))?;
+        layers.put_toml(&text, Source::File(path.to_owned()))?;
     }
-    root.put_environment(prefix, environment)?;
+    layers.put_environment(prefix, environment)?;
     for (key, text) in overrides {
-        root.put_text(key, text, Source::Override(key.clone()))?;
+        layers.put_override(key, text)?;
     }
-    reader::read(&root)
+    reader::read(&layers.merged()?)
 }
 
 /// One section of a defaults text, for `Default` of a service's settings. An error here is a mistake in the text that the
 /// crate was built with.
 pub fn section<T: DeserializeOwned>(defaults_toml: &str, name: &str) -> Result<T, ConfigError> {
-    let mut root = layers::Node::empty();
-    root.put_toml(defaults_toml, &Source::Defaults)?;
-    match root.child(name) {
+    let mut layers = Layers::default();
+    layers.put_toml(defaults_toml, Source::Defaults)?;
+    match layers.merged()?.child(name) {
         Some(section) => Ok(reader::read(section)?.value),
         None => Err(ConfigError::Problems(vec![Problem::Value {
             key: name.to_owned(),

@@ -283,6 +283,10 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        if let Node::Table(_) = self.node {
+            let reason = "a text is wanted, not a table; a name with dots stands in quotes: kafka.extra.\"linger.ms\"";
+            return Self::at(&self.path, Err(de::Error::custom(reason)));
+        }
         match self.untyped() {
             Some(text) => Self::at(&self.path, visitor.visit_str(text)),
             None => self.plain::<V>(|value| de::Deserializer::deserialize_string(value, visitor)),

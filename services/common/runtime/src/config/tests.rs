@@ -37,6 +37,8 @@ struct Kafka {
     password: Secret,
     #[serde(default)]
     security: Security,
+    #[serde(default)]
+    extra: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -99,7 +101,9 @@ fn every_unknown_key_is_refused_with_its_layer_and_the_nearest_known() {
         [
             "unknown setting gatway (environment FRESHET__GATWAY__LISTEN); did you mean gateway?".to_owned(),
             format!("unknown setting gateway.max_batch_event (file {path}); did you mean gateway.max_batch_events?"),
-            format!("unknown setting kafka.whatever (file {path}); known here: bootstrap_servers, password, security"),
+            format!(
+                "unknown setting kafka.whatever (file {path}); known here: bootstrap_servers, password, security, extra"
+            ),
         ]
     );
 }
@@ -117,6 +121,35 @@ fn a_wrong_value_names_its_key_and_layer() {
     }
     let missing = load_from::<Settings>("", None, ("FRESHET", &[]), &[]).unwrap_err().to_string();
     assert!(missing.contains("missing field `gateway`"), "{missing}");
+}
+
+#[test]
+fn a_name_with_dots_stands_in_quotes() {
+    let file = file("[kafka.extra]\n\"linger.ms\" = \"1\"\n\"fetch.wait.max.ms\" = \"2\"\n\"client.rack\" = \"3\"\n");
+    let variable = "FRESHET__KAFKA__EXTRA__FETCH.WAIT.MAX.MS";
+    let flag = r#"kafka.extra."client.rack""#;
+    let loaded = load_with(Some(file.path()), &[(variable, "4")], &[(flag, "5")]).unwrap();
+    let extra = [("client.rack", "5"), ("fetch.wait.max.ms", "4"), ("linger.ms", "1")];
+    assert_eq!(loaded.value.kafka.extra, pairs(&extra).into_iter().collect());
+    assert_eq!(loaded.sources["kafka.extra.client.rack"].1.to_string(), format!("flag {flag}"));
+    let error = load_with(None, &[], &[("kafka.extra.linger.ms", "1")]).unwrap_err();
+    assert!(error.contains("kafka.extra.linger") && error.contains("stands in quotes"), "{error}");
+    for wrong in ["", "kafka..extra", "kafka.", "kafka extra"] {
+        let error = load_with(None, &[], &[(wrong, "1")]).unwrap_err();
+        assert!(error.starts_with(&format!("unknown setting {wrong} (flag {wrong}); not a name")), "{error}");
+    }
+    let error = load_with(None, &[("FRESHET__KAFKA____X", "1")], &[]).unwrap_err();
+    assert!(error.contains("a part of its name is empty"), "{error}");
+}
+
+/// The config crate's own conversions take these for what they are not.
+#[test]
+fn what_a_file_gives_has_its_type() {
+    for wrong in ["max_batch_events = \"10\"", "max_batch_events = 1.5", "max_batch_events = true", "listen = 1"] {
+        let file = file(&format!("[gateway]\n{wrong}\n"));
+        let error = load_with(Some(file.path()), &[], &[]).unwrap_err();
+        assert!(error.contains("invalid type") && error.contains(&file.path().display().to_string()), "{error}");
+    }
 }
 
 #[test]
