@@ -397,14 +397,15 @@ mod tests {
     #[test]
     fn a_partition_that_the_group_gave_to_nobody_is_found_and_given_out_by_joining_again() {
         const TOPIC: &str = "unassigned";
-        let mut connection = Connection::to(Broker::shared().bootstrap());
-        connection.extra.insert("topic.metadata.refresh.interval.ms".to_owned(), "3600000".to_owned());
+        let connection = Connection::to(Broker::shared().bootstrap());
+        let mut unaware = connection.clone();
+        unaware.extra.insert("topic.metadata.refresh.interval.ms".to_owned(), "3600000".to_owned());
         let spec =
             |partitions| TopicSpec { name: TOPIC.to_owned(), partitions, may_grow: true, settings: BTreeMap::new() };
         admin::ensure_topics(&connection, &[spec(1)]).unwrap();
         let join = || {
             let kind = settings::Consumer::Group { group: "unassigned" };
-            let mut member = Member::join(&connection, "test", kind).unwrap();
+            let mut member = Member::join(&unaware, "test", kind).unwrap();
             member.subscribe(&[TOPIC.to_owned()]).unwrap();
             member
         };

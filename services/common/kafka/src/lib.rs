@@ -21,6 +21,7 @@ pub mod publisher;
 pub mod reader;
 mod reason;
 pub mod record;
+mod request;
 pub mod service;
 mod settings;
 pub mod transactional;

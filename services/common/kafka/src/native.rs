@@ -1,6 +1,6 @@
 //! The few calls into librdkafka that its Rust wrapper lacks, or makes with allocations for each record: headers that go
 //! from a fetched message to a produced one as they are, topics by handle, and a wait that lets the client send what
-//! lingers. With `describe.rs` the only place of this crate with `unsafe`.
+//! lingers. Beside it, `unsafe` is in `reason.rs`, `request.rs`, and `acl.rs` and `describe.rs`, which ask by it.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};

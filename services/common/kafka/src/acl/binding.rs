@@ -10,8 +10,11 @@ use rd::rd_kafka_ResourcePatternType_t as RdPattern;
 use rd::rd_kafka_ResourceType_t as RdType;
 use rdkafka::bindings as rd;
 
-use super::{ERROR_BYTES, failed, text};
+use super::failed;
 use crate::Error;
+use crate::request::text;
+
+const ERROR_BYTES: usize = 512;
 
 /// The one resource of its type.
 const CLUSTER: &str = "kafka-cluster";
