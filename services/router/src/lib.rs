@@ -38,6 +38,8 @@ pub use metrics::Metrics;
 pub use stage::{Router, Setup};
 pub use topics::LookUp;
 
+/// With the 4 s that a catalogue is in force unseen, and less than the 5 s of P9.
+const FRESH_FOR: Duration = Duration::from_millis(750);
 /// How long the loop waits for the ids of its topics.
 const ID_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,6 +55,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
             time_zone: TimeZone::system(),
             fill_batch_records: config.fill_batch_records,
             topic_ids: Box::new(move |topics| Ok(offsets.topic_ids(topics, ID_TIMEOUT)?)),
+            fresh_for: FRESH_FOR,
             metrics,
         }))
     })

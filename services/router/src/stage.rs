@@ -4,6 +4,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use freshet_avro::Walk;
 use freshet_core::hashed::Seed;
@@ -31,6 +32,8 @@ pub struct Setup {
     /// How many records a transaction writes at most to views that are being filled.
     pub fill_batch_records: usize,
     pub topic_ids: LookUp,
+    /// How old what a batch was made by may be when it is committed, without a second look.
+    pub fresh_for: Duration,
     pub metrics: Metrics,
 }
 
@@ -50,6 +53,8 @@ pub struct Router {
     snapshot: Arc<Snapshot>,
     /// The day for which the active grants were looked up.
     today: Date,
+    /// When the catalogue was last seen to be in force.
+    checked: Instant,
     /// By input topic.
     routes: BTreeMap<String, Arc<Routes>>,
     subscribed: Vec<String>,
@@ -75,6 +80,7 @@ impl Router {
             setup,
             snapshot: Arc::default(),
             today: Date::MIN,
+            checked: Instant::now(),
             routes: BTreeMap::new(),
             subscribed: Vec::new(),
             is_compared: false,
@@ -87,11 +93,12 @@ impl Router {
 
     /// Takes the catalogue and the day as they are now: a grant begins or ends by either.
     fn refresh(&mut self) -> Result<(), Fault> {
+        self.checked = Instant::now();
         self.setup.catalogue.in_force()?;
         let snapshot = self.setup.catalogue.current();
         let now = (self.setup.clock)();
         let now_ms = now.as_millisecond();
-        let today = now.to_zoned(self.setup.time_zone.clone()).date();
+        let today = self.day(now);
         if snapshot.revision != self.snapshot.revision || today != self.today {
             let routes = prepare(&snapshot.catalog, today, &self.routes)?;
             (self.snapshot, self.today, self.routes) = (snapshot, today, routes);
@@ -107,6 +114,10 @@ impl Router {
             self.follow_topics();
         }
         Ok(())
+    }
+
+    fn day(&self, now: Timestamp) -> Date {
+        now.to_zoned(self.setup.time_zone.clone()).date()
     }
 
     /// A cluster that does not answer says nothing; it is asked again.
@@ -218,6 +229,17 @@ impl Stage for Router {
             0 => Ok(Outcome::Dropped(DropReason::NoView)),
             records => Ok(Outcome::Emitted { records }),
         }
+    }
+
+    /// A batch may take as long as its transaction, longer than a grant may outlive its end (P9).
+    fn before_commit(&mut self) -> Result<(), Fault> {
+        if self.checked.elapsed() < self.setup.fresh_for {
+            return Ok(());
+        }
+        self.setup.catalogue.in_force()?;
+        let is_same = self.setup.catalogue.current().revision == self.snapshot.revision
+            && self.day((self.setup.clock)()) == self.today;
+        if is_same { Ok(()) } else { Err(Fault::retry("commit", "the grants changed while the batch was written")) }
     }
 
     fn has_background_work(&self) -> bool {

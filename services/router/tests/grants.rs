@@ -3,7 +3,7 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod support;
 
-use freshet_core::{DropReason, Outcome, topics};
+use freshet_core::{DropReason, Fault, Outcome, Stage as _, topics};
 use freshet_kafka::TopicId;
 use freshet_kafka::catalog::CatalogHandle;
 use freshet_router::Router;
@@ -99,6 +99,22 @@ fn a_grant_ends_with_its_last_day() {
     accept(&mut bench.bus, 1, Some(row(1, "c", "420106", None)), 3);
     bench.drain();
     assert_eq!(bench.records(ALL), 2, "the day after is not");
+}
+
+#[test]
+fn a_batch_is_not_committed_when_the_grants_have_changed_since_it_began() {
+    let (clock, catalogue) = (Clock::default(), CatalogHandle::fixed(catalog(only(ALL))));
+    let mut router = router(&catalogue, &clock, &ids(), 100);
+    router.inputs().unwrap();
+    router.before_commit().unwrap();
+    catalogue.replace(catalog([false; 4]));
+    assert!(matches!(router.before_commit(), Err(Fault::Retry { .. })), "a grant was suspended");
+    router.inputs().unwrap();
+    router.before_commit().unwrap();
+    clock.advance(24 * 60 * 60 * 1000);
+    assert!(matches!(router.before_commit(), Err(Fault::Retry { .. })), "a grant may end with its day");
+    router.inputs().unwrap();
+    router.before_commit().unwrap();
 }
 
 #[test]

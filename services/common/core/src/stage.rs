@@ -82,7 +82,7 @@ pub struct Assigned {
 }
 
 /// A record-to-record service. Calls come from one thread, in this order: `inputs`, then per assignment `assigned`,
-/// then per batch `begin_batch`, `process` for each record, `background` once. After an aborted transaction the loop
+/// then per batch `begin_batch`, `process` for each record, `background` once, `before_commit`. After an aborted transaction the loop
 /// calls `revoked` and `assigned` again for every partition that it holds, so a stage needs no undo.
 pub trait Stage {
     /// The topics to read now, or `None` where they are the same as at the last call. Asked between batches.
@@ -100,6 +100,12 @@ pub trait Stage {
     }
 
     fn process(&mut self, record: &InRecord<'_>, out: &mut dyn Output) -> Result<Outcome, Fault>;
+
+    /// Called when all outputs of the batch are written and none of them is visible. Time may have passed since: a broker may be
+    /// slow, or the process was stopped. A fault aborts the batch.
+    fn before_commit(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
 
     /// True where `background` has something to do even if no input arrives.
     fn has_background_work(&self) -> bool {

@@ -61,21 +61,55 @@ pub(crate) fn topics<C: ConsumerContext>(
     }
 }
 
-/// What the members of the group hold, by topic and partition. `None` while the group changes.
+/// What the members of the group hold, by topic and partition. `None` while the group changes. Not by the newer
+/// `DescribeConsumerGroups`: its way to the coordinator ends the process where that changes meanwhile (librdkafka 2.12.1,
+/// `rd_kafka_admin_coord_request`; an hour of faults met it).
 pub(crate) fn assignments<C: ConsumerContext>(
     client: &BaseConsumer<C>,
     group: &str,
     timeout: Duration,
 ) -> Result<Option<BTreeSet<(String, i32)>>, KafkaError> {
-    use c::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
-    let name = CString::new(group)?;
-    let mut names = [name.as_ptr()];
-    let request = Request::new(client.client(), RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS, timeout);
-    let answer = request.ask(|client, options, queue| {
-        // SAFETY: client, options and queue live until the answer has come; the client copies the name.
-        unsafe { c::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), names.len(), options, queue) };
-    });
-    answer.map_err(|Refused { code, .. }| code).and_then(|answer| held(&answer)).map_err(KafkaError::AdminOp)
+    let groups = client.fetch_group_list(Some(group), timeout)?;
+    let mut held = BTreeSet::new();
+    for group in groups.groups() {
+        if group.state() != "Stable" {
+            return Ok(None);
+        }
+        for member in group.members() {
+            let Some(assigned) = member.assignment().map_or(Some(Vec::new()), partitions) else {
+                return Err(KafkaError::AdminOp(RDKafkaErrorCode::BadMessage));
+            };
+            held.extend(assigned);
+        }
+    }
+    Ok(if groups.groups().is_empty() { None } else { Some(held) })
+}
+
+/// A member's assignment as Kafka's consumer protocol has it (`ConsumerProtocolAssignment.json`): version, topics with their
+/// partitions, and what the assignor adds. `None` where it is not that.
+fn partitions(mut bytes: &[u8]) -> Option<Vec<(String, i32)>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    let bytes = &mut bytes;
+    let _version = i16::from_be_bytes(take(bytes)?);
+    let mut all = Vec::new();
+    for _ in 0..i32::from_be_bytes(take(bytes)?) {
+        let length = usize::try_from(i16::from_be_bytes(take(bytes)?)).ok()?;
+        let (name, rest) = bytes.split_at_checked(length)?;
+        *bytes = rest;
+        let name = std::str::from_utf8(name).ok()?;
+        for _ in 0..i32::from_be_bytes(take(bytes)?) {
+            all.push((name.to_owned(), i32::from_be_bytes(take(bytes)?)));
+        }
+    }
+    Some(all)
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*taken)
 }
 
 fn described_topics(answer: &Answer) -> Result<BTreeMap<String, Topic>, RDKafkaErrorCode> {
@@ -110,37 +144,20 @@ fn described_topics(answer: &Answer) -> Result<BTreeMap<String, Topic>, RDKafkaE
     Ok(topics)
 }
 
-fn held(answer: &Answer) -> Result<Option<BTreeSet<(String, i32)>>, RDKafkaErrorCode> {
-    use c::rd_kafka_consumer_group_state_t::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE;
-    let mut held = BTreeSet::new();
-    // SAFETY: as in `described_topics`. A member's index is below the count of members; its list of partitions is as long as the
-    // list says, and names end with a zero byte.
-    unsafe {
-        let result = c::rd_kafka_event_DescribeConsumerGroups_result(answer.event());
-        if result.is_null() {
-            return Err(RDKafkaErrorCode::BadMessage);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_is_read_or_refused_and_never_guessed() {
+        let bytes = b"\0\x01\0\0\0\x02\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x03\0\x02bc\0\0\0\x01\0\0\0\x07\xff\xff\xff\xff";
+        let expected = [("a", 0), ("a", 3), ("bc", 7)].map(|(topic, partition)| (topic.to_owned(), partition));
+        assert_eq!(partitions(bytes).unwrap(), expected);
+        assert_eq!(partitions(b""), Some(Vec::new()));
+        // Without what stands behind the partitions it can be read, with less it cannot.
+        for length in 1..bytes.len() {
+            assert_eq!(partitions(&bytes[..length]).is_some(), length >= bytes.len() - 4, "{length}");
         }
-        let mut count = 0;
-        let described = c::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
-        for &group in list(described, count) {
-            let error = c::rd_kafka_error_code(c::rd_kafka_ConsumerGroupDescription_error(group));
-            if error.is_error() {
-                return Err(error.into());
-            }
-            if c::rd_kafka_ConsumerGroupDescription_state(group) != RD_KAFKA_CONSUMER_GROUP_STATE_STABLE {
-                return Ok(None);
-            }
-            for index in 0..c::rd_kafka_ConsumerGroupDescription_member_count(group) {
-                let member = c::rd_kafka_ConsumerGroupDescription_member(group, index);
-                let assignment = c::rd_kafka_MemberDescription_assignment(member);
-                let Some(partitions) = c::rd_kafka_MemberAssignment_partitions(assignment).as_ref() else {
-                    continue;
-                };
-                for element in list(partitions.elems, partitions.cnt as usize) {
-                    held.insert((text(element.topic), element.partition));
-                }
-            }
-        }
+        assert_eq!(partitions(b"\0\x01\0\0\0\x01\xff\xff\0\0\0\0"), None);
     }
-    Ok(Some(held))
 }

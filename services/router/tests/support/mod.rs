@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use freshet_avro::projection::Projection;
 use freshet_avro::{Plan, framing, json};
@@ -188,6 +189,7 @@ pub fn router(catalogue: &CatalogHandle, clock: &Clock, ids: &Ids, fill_batch_re
             let ids = ids.lock().expect("no test panicked");
             Ok(topics.iter().filter_map(|topic| Some(((*topic).to_owned(), *ids.get(*topic)?))).collect())
         }),
+        fresh_for: Duration::ZERO,
         metrics: Metrics::new(&prometheus::Registry::new()).expect("an empty registry"),
     })
 }

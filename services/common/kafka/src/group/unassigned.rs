@@ -15,7 +15,7 @@ use crate::{Error, describe};
 
 /// Between two looks. A partition that is new must have been given to somebody by the second: clients look for new ones every
 /// few seconds (`topic.metadata.refresh.interval.ms`).
-const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Unassigned {
 
 impl Member {
     /// To be called again and again: a partition that no member of the group has. [`Member::join_again`] is what helps. Asks
-    /// the brokers twice a minute.
+    /// the brokers once a minute.
     pub(crate) fn unassigned(&mut self) -> Option<String> {
         if !self.unassigned.is_due() {
             return None;

@@ -83,7 +83,11 @@ impl Transaction<'_> {
         let began = bounded_in_transaction("begin a transaction", || self.producer.begin_transaction());
         began.map_err(|error| self.trouble("begin a transaction", &error, begun))?;
         let outcomes = self.fill(stage, batch, reader, begun).map_err(|failed| self.prefer_cause(failed, begun))?;
-        let ended = self.send_offsets(batch, begun).and_then(|()| self.commit(begun));
+        let ended = self
+            .send_offsets(batch, begun)
+            .and_then(|()| self.write_out(begun))
+            .and_then(|()| stage.before_commit().map_err(aborted))
+            .and_then(|()| self.commit(begun));
         ended.map_err(|trouble| self.prefer_cause(trouble.into(), begun))?;
         outcomes.add_to(&self.metrics.records);
         for gone in self.gone {
@@ -187,11 +191,14 @@ impl Transaction<'_> {
         }
     }
 
+    fn write_out(&self, begun: Instant) -> Result<(), Trouble> {
+        self.metrics.status.begins("write the outputs");
+        self.drain(begun)
+    }
+
     /// A commit whose answer did not come in time is resumed, not aborted: the broker may have decided already. Where none
     /// comes at all, another producer of the same name waits for the decision, or makes it; offsets and outputs share it.
     fn commit(&self, begun: Instant) -> Result<(), Trouble> {
-        self.metrics.status.begins("write the outputs");
-        self.drain(begun)?;
         self.metrics.status.begins("commit");
         let asked = Instant::now();
         loop {
@@ -240,9 +247,8 @@ impl Transaction<'_> {
             return self.trouble("write an output", error, begun).into();
         }
         match (fault, output.unwritable) {
-            (fault @ Fault::Fatal { .. }, _) => Trouble::Fatal(fault).into(),
-            (fault, Some(index)) => unwritable(index, fault.to_string()),
-            (fault, None) => Trouble::Abort { reason: "stage", why: fault.to_string() }.into(),
+            (fault @ Fault::Retry { .. }, Some(index)) => unwritable(index, fault.to_string()),
+            (fault, _) => aborted(fault).into(),
         }
     }
 
@@ -285,6 +291,14 @@ impl Transaction<'_> {
             Trouble::Abort { .. } => Trouble::Abort { reason: "output", why }.into(),
             other => other.into(),
         }
+    }
+}
+
+/// What it means that the stage does not want the batch.
+fn aborted(fault: Fault) -> Trouble {
+    match fault {
+        Fault::Fatal { .. } => Trouble::Fatal(fault),
+        Fault::Retry { .. } => Trouble::Abort { reason: "stage", why: fault.to_string() },
     }
 }
 

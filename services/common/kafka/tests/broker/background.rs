@@ -78,8 +78,16 @@ impl Stage for Filler {
         if self.calls.is_multiple_of(6) {
             return Err(Fault::retry("injected", "the world is at fault"));
         }
-        self.done.fetch_add(1, Ordering::Relaxed);
         Ok(if self.has_background_work() { Progress::More } else { Progress::Idle })
+    }
+
+    /// What was written may not be seen all the same.
+    fn before_commit(&mut self) -> Result<(), Fault> {
+        if self.calls % 4 == 3 {
+            return Err(Fault::retry("injected", "the world has changed meanwhile"));
+        }
+        self.done.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -80,6 +80,7 @@ impl<S: Stage> Member<S> {
         let mut staged = Staged::default();
         let mut positions = self.held.clone();
         let result = self.work(bus, limit, &mut staged, &mut positions);
+        let result = result.and_then(|outcomes| self.stage.before_commit().map(|()| outcomes));
         match (result, end) {
             (Ok(outcomes), End::Commit) => {
                 let offsets: Vec<(TopicPartition, i64)> =
