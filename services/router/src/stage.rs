@@ -231,7 +231,8 @@ impl Stage for Router {
         }
     }
 
-    /// A batch may take as long as its transaction, longer than a grant may outlive its end (P9).
+    /// Since the look at the catalogue the loop may have followed its group, or a broker was slow: longer than a view may outlive
+    /// its grant (P9).
     fn before_commit(&mut self) -> Result<(), Fault> {
         if self.checked.elapsed() < self.setup.fresh_for {
             return Ok(());
