@@ -38,7 +38,7 @@ pub use metrics::Metrics;
 pub use stage::{Router, Setup};
 pub use topics::LookUp;
 
-/// With the 4 s that a catalogue is in force unseen, and less than the 5 s of P9.
+/// With the 4 s for which a catalogue is in force unseen, less than the 5 s of P9.
 const FRESH_FOR: Duration = Duration::from_millis(750);
 /// How long the loop waits for the ids of its topics.
 const ID_TIMEOUT: Duration = Duration::from_secs(5);

@@ -32,7 +32,7 @@ pub struct Setup {
     /// How many records a transaction writes at most to views that are being filled.
     pub fill_batch_records: usize,
     pub topic_ids: LookUp,
-    /// How old what a batch was made by may be when it is committed, without a second look.
+    /// How old the look at the catalogue may be at a commit; an older one is taken again.
     pub fresh_for: Duration,
     pub metrics: Metrics,
 }
@@ -231,8 +231,8 @@ impl Stage for Router {
         }
     }
 
-    /// Since the look at the catalogue the loop may have followed its group, or a broker was slow: longer than a view may outlive
-    /// its grant (P9).
+    /// Since the look at the catalogue a broker may have been slow, or the process stopped: for longer than a view may outlive its
+    /// grant (P9).
     fn before_commit(&mut self) -> Result<(), Fault> {
         if self.checked.elapsed() < self.setup.fresh_for {
             return Ok(());

@@ -82,8 +82,9 @@ pub struct Assigned {
 }
 
 /// A record-to-record service. Calls come from one thread, in this order: `inputs`, then per assignment `assigned`,
-/// then per batch `begin_batch`, `process` for each record, `background` once, `before_commit`. After an aborted transaction the loop
-/// calls `revoked` and `assigned` again for every partition that it holds, so a stage needs no undo.
+/// then per batch `inputs`, `begin_batch`, `process` for each record, `background` once, `before_commit`. After an
+/// aborted transaction the loop calls `revoked` and `assigned` again for every partition that it holds, so a stage needs
+/// no undo.
 pub trait Stage {
     /// The topics to read now, or `None` where they are the same as at the last call. Asked between batches.
     fn inputs(&mut self) -> Result<Option<Vec<String>>, Fault>;

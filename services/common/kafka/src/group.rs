@@ -232,7 +232,6 @@ impl Member {
     /// was lost: with `auto.offset.reset=error` the client stops its fetcher, and only an assignment starts one.
     pub(crate) fn begin(&mut self, positions: &[Assigned]) -> Result<(), Error> {
         self.watch_anew();
-        self.unassigned.holds(positions);
         let list = offset_list(positions.iter().map(|at| (at.topic.as_str(), at.partition, at.position)))?;
         client::assign(self.consumer(), &list).map_err(Error::kafka("take the assigned partitions"))
     }
@@ -241,7 +240,6 @@ impl Member {
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         self.identities.forget();
         self.watch_anew();
-        self.unassigned.holds(&[]);
         client::unassign(self.consumer()).map_err(Error::kafka("give the revoked partitions back"))
     }
 

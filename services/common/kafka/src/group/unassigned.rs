@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use freshet_core::Assigned;
+use rdkafka::consumer::Consumer as _;
 
 use super::Member;
 use super::stalls::Place;
@@ -21,8 +21,6 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Unassigned {
     topics: Vec<String>,
-    /// What this member has.
-    held: BTreeSet<Place>,
     /// What nobody had at the last look.
     seen: BTreeSet<Place>,
     looked: Instant,
@@ -30,18 +28,13 @@ pub(super) struct Unassigned {
 
 impl Default for Unassigned {
     fn default() -> Self {
-        Self { topics: Vec::new(), held: BTreeSet::new(), seen: BTreeSet::new(), looked: Instant::now() }
+        Self { topics: Vec::new(), seen: BTreeSet::new(), looked: Instant::now() }
     }
 }
 
 impl Unassigned {
     pub(super) fn subscribed(&mut self, topics: &[String]) {
-        *self = Self { topics: topics.to_vec(), held: std::mem::take(&mut self.held), ..Self::default() };
-    }
-
-    /// What the group gave, or took.
-    pub(super) fn holds(&mut self, positions: &[Assigned]) {
-        self.held = positions.iter().map(|at| (at.topic.clone(), at.partition)).collect();
+        *self = Self { topics: topics.to_vec(), ..Self::default() };
     }
 
     fn is_due(&self) -> bool {
@@ -54,15 +47,16 @@ impl Unassigned {
     }
 
     /// The first partition that nobody holds, nor held at the look before. `partitions` is how many there are by topic;
-    /// `of_group` gives what all members hold, or nothing where that is not known.
+    /// `own` is what this member holds, and `of_group` gives what all of them do, or nothing where that is not known.
     fn look(
         &mut self,
         partitions: &BTreeMap<String, i32>,
+        own: &BTreeSet<Place>,
         of_group: impl FnOnce() -> Option<BTreeSet<Place>>,
     ) -> Option<Place> {
         self.looked = Instant::now();
         let all = partitions.iter().flat_map(|(topic, &count)| (0..count).map(move |number| (topic.clone(), number)));
-        let mut missing: BTreeSet<Place> = all.filter(|place| !self.held.contains(place)).collect();
+        let mut missing: BTreeSet<Place> = all.filter(|place| !own.contains(place)).collect();
         if !missing.is_empty() {
             match of_group() {
                 Some(held) => missing.retain(|place| !held.contains(place)),
@@ -82,6 +76,8 @@ impl Member {
         if !self.unassigned.is_due() {
             return None;
         }
+        let assigned = bounded("list the assigned partitions", || self.consumer().assignment()).ok()?;
+        let own = assigned.elements().iter().map(|at| (at.topic().to_owned(), at.partition())).collect();
         let client = self.offsets.client();
         let topics: Vec<&str> = self.unassigned.topics.iter().map(String::as_str).collect();
         let partitions = match bounded("count the partitions", || describe::topics(client, &topics, TIMEOUT)) {
@@ -98,7 +94,7 @@ impl Member {
                 None
             }
         };
-        let (topic, partition) = self.unassigned.look(&partitions, of_group)?;
+        let (topic, partition) = self.unassigned.look(&partitions, &own, of_group)?;
         Some(format!("no member of the group has {topic}[{partition}]: it is joined again"))
     }
 
@@ -125,34 +121,34 @@ mod tests {
 
     #[test]
     fn what_nobody_has_twice_is_found() {
-        let mut unassigned = Unassigned { held: held(&[("a", 0)]), ..Unassigned::default() };
+        let (mut unassigned, own) = (Unassigned::default(), held(&[("a", 0)]));
         let partitions = BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]);
         let of_group = || Some(held(&[("a", 0), ("a", 1)]));
-        assert_eq!(unassigned.look(&partitions, of_group), None, "it may be new");
-        assert_eq!(unassigned.look(&partitions, of_group), Some(place("b", 0)));
-        assert_eq!(unassigned.look(&partitions, || Some(held(&[("a", 0), ("a", 1), ("b", 0)]))), None);
-        assert_eq!(unassigned.look(&partitions, of_group), None, "it was given out in between");
+        assert_eq!(unassigned.look(&partitions, &own, of_group), None, "it may be new");
+        assert_eq!(unassigned.look(&partitions, &own, of_group), Some(place("b", 0)));
+        assert_eq!(unassigned.look(&partitions, &own, || Some(held(&[("a", 0), ("a", 1), ("b", 0)]))), None);
+        assert_eq!(unassigned.look(&partitions, &own, of_group), None, "it was given out in between");
     }
 
     #[test]
     fn nothing_is_found_where_the_cluster_does_not_tell() {
-        let mut unassigned = Unassigned::default();
+        let (mut unassigned, own) = (Unassigned::default(), BTreeSet::new());
         let partitions = BTreeMap::from([("a".to_owned(), 1)]);
         let of_group = || Some(BTreeSet::new());
-        assert_eq!(unassigned.look(&partitions, of_group), None);
+        assert_eq!(unassigned.look(&partitions, &own, of_group), None);
         // The group changes.
-        assert_eq!(unassigned.look(&partitions, || None), None);
-        assert_eq!(unassigned.look(&partitions, of_group), None);
+        assert_eq!(unassigned.look(&partitions, &own, || None), None);
+        assert_eq!(unassigned.look(&partitions, &own, of_group), None);
         // The topics are not told, or there is none.
-        assert_eq!(unassigned.look(&BTreeMap::new(), of_group), None);
-        assert_eq!(unassigned.look(&partitions, of_group), None);
-        assert_eq!(unassigned.look(&partitions, of_group), Some(place("a", 0)));
+        assert_eq!(unassigned.look(&BTreeMap::new(), &own, of_group), None);
+        assert_eq!(unassigned.look(&partitions, &own, of_group), None);
+        assert_eq!(unassigned.look(&partitions, &own, of_group), Some(place("a", 0)));
     }
 
     #[test]
     fn who_has_all_does_not_ask_the_group() {
-        let mut unassigned = Unassigned { held: held(&[("a", 0), ("a", 1)]), ..Unassigned::default() };
+        let (mut unassigned, own) = (Unassigned::default(), held(&[("a", 0), ("a", 1)]));
         let partitions = BTreeMap::from([("a".to_owned(), 2)]);
-        assert_eq!(unassigned.look(&partitions, || unreachable!("nothing is missing")), None);
+        assert_eq!(unassigned.look(&partitions, &own, || unreachable!("nothing is missing")), None);
     }
 }

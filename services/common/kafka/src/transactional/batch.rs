@@ -10,7 +10,8 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::output::{BACKGROUND, Deliveries, TransactionOutput, serve};
-use super::{CALL_TIMEOUT, Positions, Trouble, next_offsets, notes};
+use super::positions::{Positions, next_offsets};
+use super::{CALL_TIMEOUT, Trouble, notes};
 use crate::calls::bounded_in_transaction;
 use crate::error::{Exit, classify, is_fenced, is_out_of_step};
 use crate::group::{Gone, offset_list};

@@ -12,9 +12,10 @@ mod collect;
 mod notes;
 mod observed;
 mod output;
+mod positions;
 mod status;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use freshet_core::{Assigned, Fault, Stage, TopicPartition, clients};
@@ -34,6 +35,7 @@ use batch::{OneByOne, Transaction, Unwritable};
 use collect::{Bounds, Collector};
 use observed::Observed;
 pub(crate) use output::Deliveries;
+use positions::{Positions, advance};
 pub use status::Status;
 
 /// How long an idle loop waits for input before it looks at its stage and the stop signal.
@@ -235,10 +237,14 @@ impl Loop<'_> {
         if self.input.has_event() {
             self.metrics.status.begins("follow the group");
             self.rebalance(stage)?;
+            // That may have taken long, and the stage has not looked at the catalogue since.
+            return Ok(Turn::Idle);
         }
         if self.unsettled {
             self.settle(stage)?;
-        } else if let Some(topic) = self.input.made_anew() {
+            return Ok(Turn::Idle);
+        }
+        if let Some(topic) = self.input.made_anew() {
             return Err(Trouble::Rewind { why: format!("{topic} was deleted and made anew") });
         } else if let Some(why) = self.input.stalled() {
             self.metrics.errors.with_label_values(&["stalled"]).inc();
@@ -444,29 +450,6 @@ impl Loop<'_> {
         }
         Ok(())
     }
-}
-
-/// The offset of the next record by topic and partition.
-type Positions = BTreeMap<(String, i32), i64>;
-
-fn advance(positions: &mut Positions, batch: &[BorrowedMessage<'_>]) {
-    let next = next_offsets(batch).into_iter();
-    positions.extend(next.map(|((topic, partition), offset)| ((topic.to_owned(), partition), offset)));
-}
-
-/// Topic, partition and offset of the record behind the batch's last, for each partition that the batch has records of.
-/// Records of a partition come in long runs, so only the last of each run is looked at.
-fn next_offsets<'b>(batch: &'b [BorrowedMessage<'_>]) -> BTreeMap<(&'b str, i32), i64> {
-    let mut next: BTreeMap<(&str, i32), i64> = BTreeMap::new();
-    let is_same = |a: &BorrowedMessage<'_>, b: &BorrowedMessage<'_>| {
-        a.partition() == b.partition() && a.topic_ptr() == b.topic_ptr()
-    };
-    for run in batch.chunk_by(is_same) {
-        if let Some(last) = run.last() {
-            next.insert((last.topic(), last.partition()), last.offset() + 1);
-        }
-    }
-    next
 }
 
 fn place(message: &BorrowedMessage<'_>) -> (String, i32, i64) {
