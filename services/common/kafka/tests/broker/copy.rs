@@ -29,8 +29,6 @@ pub struct Copy {
     pub input: String,
     pub output: String,
     pub subscribed: bool,
-    /// Was asked for its inputs since it was given partitions: there it looks at what is in force.
-    pub has_looked: bool,
     pub last: BTreeMap<i32, HashMap<Vec<u8>, u32>>,
     pub inject: Inject,
     pub seen: Arc<Seen>,
@@ -51,7 +49,6 @@ impl Copy {
             input: input.to_owned(),
             output: output.to_owned(),
             subscribed: false,
-            has_looked: false,
             last: BTreeMap::new(),
             inject: Box::new(|_| Ok(())),
             seen: Arc::default(),
@@ -80,7 +77,6 @@ fn number(value: Option<&[u8]>) -> u32 {
 
 impl Stage for Copy {
     fn inputs(&mut self) -> Result<Option<Vec<String>>, Fault> {
-        self.has_looked = true;
         let first = !std::mem::replace(&mut self.subscribed, true);
         Ok(first.then(|| vec![self.input.clone()]))
     }
@@ -97,7 +93,6 @@ impl Stage for Copy {
             })?;
             self.last.insert(at.partition, last);
         }
-        self.has_looked = false;
         self.seen.assigned.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -109,9 +104,6 @@ impl Stage for Copy {
     }
 
     fn process(&mut self, record: &InRecord<'_>, out: &mut dyn Output) -> Result<Outcome, Fault> {
-        if !self.has_looked {
-            return Err(self.broken("a record before a look at what is in force".to_owned()));
-        }
         (self.inject)(record)?;
         let found = number(record.value);
         let key = record.key.unwrap();
