@@ -231,7 +231,7 @@ impl Stage for Router {
         }
     }
 
-    /// Since the look at the catalogue the loop may have followed its group, or a broker was slow: longer than a view may outlive
+    /// Since the look at the catalogue a broker may have been slow, or the process stopped: for longer than a view may outlive
     /// its grant (P9).
     fn before_commit(&mut self) -> Result<(), Fault> {
         if self.checked.elapsed() < self.setup.fresh_for {

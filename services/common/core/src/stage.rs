@@ -82,7 +82,7 @@ pub struct Assigned {
 }
 
 /// A record-to-record service. Calls come from one thread, in this order: `inputs`, then per assignment `assigned`,
-/// then per batch `begin_batch`, `process` for each record, `background` once, `before_commit`. After an
+/// then per batch `inputs`, `begin_batch`, `process` for each record, `background` once, `before_commit`. After an
 /// aborted transaction the loop calls `revoked` and `assigned` again for every partition that it holds, so a stage needs
 /// no undo.
 pub trait Stage {

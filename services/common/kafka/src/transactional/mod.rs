@@ -237,10 +237,14 @@ impl Loop<'_> {
         if self.input.has_event() {
             self.metrics.status.begins("follow the group");
             self.rebalance(stage)?;
+            // That may have taken long, and the stage has not looked at what is in force since.
+            return Ok(Turn::Idle);
         }
         if self.unsettled {
             self.settle(stage)?;
-        } else if let Some(topic) = self.input.made_anew() {
+            return Ok(Turn::Idle);
+        }
+        if let Some(topic) = self.input.made_anew() {
             return Err(Trouble::Rewind { why: format!("{topic} was deleted and made anew") });
         } else if let Some(why) = self.input.stalled() {
             self.metrics.errors.with_label_values(&["stalled"]).inc();

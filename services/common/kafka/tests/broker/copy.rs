@@ -29,8 +29,12 @@ pub struct Copy {
     pub input: String,
     pub output: String,
     pub subscribed: bool,
+    /// Was asked for its inputs since it was given partitions: there a stage looks at what is in force.
+    pub has_looked: bool,
     pub last: BTreeMap<i32, HashMap<Vec<u8>, u32>>,
     pub inject: Inject,
+    /// The output's partition of a record with this number.
+    pub place: fn(&InRecord<'_>, u32) -> i32,
     pub seen: Arc<Seen>,
 }
 
@@ -49,8 +53,10 @@ impl Copy {
             input: input.to_owned(),
             output: output.to_owned(),
             subscribed: false,
+            has_looked: false,
             last: BTreeMap::new(),
             inject: Box::new(|_| Ok(())),
+            place: |record, _| record.partition,
             seen: Arc::default(),
         }
     }
@@ -77,6 +83,7 @@ fn number(value: Option<&[u8]>) -> u32 {
 
 impl Stage for Copy {
     fn inputs(&mut self) -> Result<Option<Vec<String>>, Fault> {
+        self.has_looked = true;
         let first = !std::mem::replace(&mut self.subscribed, true);
         Ok(first.then(|| vec![self.input.clone()]))
     }
@@ -93,6 +100,7 @@ impl Stage for Copy {
             })?;
             self.last.insert(at.partition, last);
         }
+        self.has_looked = false;
         self.seen.assigned.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -104,6 +112,9 @@ impl Stage for Copy {
     }
 
     fn process(&mut self, record: &InRecord<'_>, out: &mut dyn Output) -> Result<Outcome, Fault> {
+        if !self.has_looked {
+            return Err(self.broken("a record before a look at what is in force".to_owned()));
+        }
         (self.inject)(record)?;
         let found = number(record.value);
         let key = record.key.unwrap();
@@ -122,7 +133,7 @@ impl Stage for Copy {
         last.insert(key.to_vec(), found);
         out.send(OutRecord {
             topic: &self.output,
-            partition: record.partition,
+            partition: (self.place)(record, found),
             key: record.key,
             value: record.value,
             headers: record.headers,

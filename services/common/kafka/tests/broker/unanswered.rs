@@ -1,6 +1,6 @@
 //! Outputs that a broker has written, and whose acknowledgement never came.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use freshet_core::Fault;
 use freshet_kafka::Connection;
 use freshet_kafka::transactional::LoopSettings;
 
-use crate::copy::{Copy, Running};
+use crate::copy::{Copy, Order, Running};
 use crate::support::*;
 use crate::wire::{self, END_TRANSACTION, Link, PRODUCE};
 
@@ -24,12 +24,14 @@ fn what_follows_an_abort_is_written_though_an_acknowledgement_was_lost() {
     let (broker, proxied) = wire::broker_behind(&network, folder.path());
     let direct = Connection::to(broker.bootstrap());
     let (input, output) = (topic_on(&direct, "in", &[]), topic_on(&direct, "out", &[]));
-    // Two partitions: of two records of one, the second would be refused.
-    publish_on(&direct, &input, 0..2);
+    // From one partition, so that they come in one batch; to two, for of two records to one the second would be refused.
+    let second = PARTITIONS as u32;
+    publish_on(&direct, &input, 0..1);
+    publish_on(&direct, &input, second..second + 1);
 
     let seen = Arc::clone(&network);
     let mut calls = 0;
-    let stage = Copy::new(&input, &output).injecting(move |_| {
+    let mut stage = Copy::new(&input, &output).expecting(Order::Any).injecting(move |_| {
         calls += 1;
         if calls != 2 {
             return Ok(());
@@ -39,11 +41,13 @@ fn what_follows_an_abort_is_written_though_an_acknowledgement_was_lost() {
         });
         Err(Fault::retry("injected", "the first output is written and not acknowledged"))
     });
+    stage.place = |_, number| number as i32 / PARTITIONS;
     let name = unique("unanswered");
     let running = Running::start(stage, Connection::to(proxied), LoopSettings::new(&name, &name, "0"));
     eventually("all is copied", 90, || running.committed() == 2 || running.has_ended());
     running.stop().unwrap();
-    assert_books_on(&direct, &output, 0..2);
+    let expected = [0, second].map(|number| (key_of(number), vec![number]));
+    assert_eq!(numbers_on(&direct, &output), BTreeMap::from(expected));
 }
 
 /// Swallows the first answer to a Produce request, breaks off the connection, and lets nobody connect until a transaction
