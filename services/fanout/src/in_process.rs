@@ -17,8 +17,9 @@ use http::HeaderValue;
 use crate::receipts::{AuditLog, Receipts};
 use crate::secrets::SecretFile;
 use crate::subscription::{Subscription, Subscriptions};
+use crate::trust::Trust;
 use crate::webhook::address::AddressPolicy;
-use crate::webhook::{Tried, Trust, Webhook, WebhookParts};
+use crate::webhook::{Tried, Webhook, WebhookParts};
 use crate::{Config, Shared, event, metrics, postgres, pull};
 
 /// Nothing is disclosed without a broker, so nothing is receipted.

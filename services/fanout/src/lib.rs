@@ -14,6 +14,7 @@ mod receipts;
 mod secrets;
 mod subscription;
 mod supervisor;
+mod trust;
 mod webhook;
 
 use std::sync::Arc;
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
     window_metrics: WindowMetrics,
     subscriptions: subscription::Subscriptions,
     policy: Arc<webhook::address::AddressPolicy>,
-    trust: webhook::Trust,
+    trust: trust::Trust,
     room: postgres::Room,
     stop: CancellationToken,
 }
@@ -85,7 +86,7 @@ pub async fn run(config: Config, connection: Connection, context: Context) -> Re
         window_metrics: WindowMetrics::new(&context.registry, "fanout")?,
         subscriptions: subscription::Subscriptions::default(),
         policy: Arc::new(policy),
-        trust: webhook::Trust::default(),
+        trust: trust::Trust::default(),
         room: postgres::Room::default(),
         schemas: Arc::new(schemas),
         catalog: handle.clone(),

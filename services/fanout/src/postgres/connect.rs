@@ -6,6 +6,7 @@ use postgres_native_tls::MakeTlsConnector;
 use tokio_postgres::Client;
 
 use super::SinkError;
+use crate::trust::Trust;
 
 /// A URL as libpq takes it, with the two settings that tokio-postgres does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,20 +33,21 @@ fn parse(url: &str) -> Url {
 }
 
 /// The connection works in a task of its own, which ends with the client.
-pub(super) async fn connect(url: &str, timeout: Duration) -> Result<Client, SinkError> {
+pub(super) async fn connect(url: &str, trust: &Trust, timeout: Duration) -> Result<Client, SinkError> {
     let url = parse(url);
     let mut config: tokio_postgres::Config =
         url.text.parse().map_err(|_| SinkError::Secret("the secret is not a PostgreSQL connection URL".to_owned()))?;
     config.connect_timeout(timeout).application_name("freshet").keepalives_idle(Duration::from_secs(30));
-    let mut tls = native_tls::TlsConnector::builder();
-    if let Some(path) = &url.root_certificate {
-        let pem =
-            tokio::fs::read(path).await.map_err(|error| SinkError::Secret(format!("sslrootcert {path}: {error}")))?;
-        let certificate = native_tls::Certificate::from_pem(&pem)
-            .map_err(|error| SinkError::Secret(format!("sslrootcert {path}: {error}")))?;
-        tls.add_root_certificate(certificate);
-    }
-    let tls = tls.build().map_err(|error| SinkError::Secret(format!("TLS: {error}")))?;
+    let tls = match &url.root_certificate {
+        None => trust.connector(),
+        Some(path) => {
+            let wrong = |error: &dyn std::fmt::Display| SinkError::Secret(format!("sslrootcert {path}: {error}"));
+            let pem = tokio::fs::read(path).await.map_err(|error| wrong(&error))?;
+            let certificate = native_tls::Certificate::from_pem(&pem).map_err(|error| wrong(&error))?;
+            native_tls::TlsConnector::builder().add_root_certificate(certificate).build()
+        }
+    };
+    let tls = tls.map_err(|error| SinkError::Secret(format!("TLS: {error}")))?;
     // The setting covers one host's TCP handshake; this covers all of it.
     let connecting = config.connect(MakeTlsConnector::new(tls));
     let (client, connection) = tokio::time::timeout(timeout, connecting)

@@ -200,7 +200,7 @@ impl Delivery<'_> {
             connect: Duration::from_millis(config.connect_timeout_ms),
             statement: Duration::from_millis(config.statement_timeout_ms),
         };
-        let locked = Locked::take(&url, self.layout.clone(), timeouts).await?;
+        let locked = Locked::take(&url, &shared.trust, self.layout.clone(), timeouts).await?;
         let (reader, topic) = self.reader().await?;
         let mut sink = locked.open(topic).await?;
         let reader = self.assign(reader, &sink).await?;

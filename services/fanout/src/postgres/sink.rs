@@ -19,6 +19,7 @@ use super::columns::{Column, columns};
 use super::connect::connect;
 use super::rows::Rounds;
 use super::sql::{OFFSETS_TABLE, Statements, Table};
+use crate::trust::Trust;
 
 const COMMIT: &str = "COMMIT";
 
@@ -103,14 +104,14 @@ impl Locked {
     ///
     /// # Errors
     /// [`SinkError::Standby`] while another instance holds the lock.
-    pub async fn take(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
+    pub async fn take(url: &str, trust: &Trust, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
         let answer = timeouts.statement + timeouts.connect;
-        let taken = tokio::time::timeout(answer * 2, Self::take_unbounded(url, layout, timeouts));
+        let taken = tokio::time::timeout(answer * 2, Self::take_unbounded(url, trust, layout, timeouts));
         taken.await.map_err(|_| unanswered(answer * 2))?
     }
 
-    async fn take_unbounded(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
-        let client = connect(url, timeouts.connect).await?;
+    async fn take_unbounded(url: &str, trust: &Trust, layout: Layout, timeouts: Timeouts) -> Result<Self, SinkError> {
+        let client = connect(url, trust, timeouts.connect).await?;
         let limit = timeouts.statement.as_millis();
         client.batch_execute(&format!("SET statement_timeout = {limit}; SET lock_timeout = {limit}")).await?;
         let locked: bool =

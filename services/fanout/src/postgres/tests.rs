@@ -11,6 +11,7 @@ use super::rows::Rounds;
 use super::*;
 use crate::event::tests::{AVSC, record, schemas};
 use crate::receipts::tests::grant;
+use crate::trust::Trust;
 
 pub(super) const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(20), statement: Duration::from_secs(20) };
 
@@ -60,7 +61,7 @@ pub(super) fn layout_for(grant: &Grant, table: &str, avsc: &str) -> Layout {
 const TOPIC: TopicId = TopicId(7);
 
 pub(super) async fn open_as(url: &str, layout: Layout, timeouts: Timeouts) -> Result<Sink, SinkError> {
-    Locked::take(url, layout, timeouts).await?.open(TOPIC).await
+    Locked::take(url, &Trust::default(), layout, timeouts).await?.open(TOPIC).await
 }
 
 async fn open(url: &str) -> Sink {
@@ -387,7 +388,7 @@ async fn a_view_whose_topic_was_made_anew_fills_its_table_anew() {
     assert_eq!((sink.positions[&0], texts(&client, ROWS).await.len()), (1, 1));
     drop(sink);
     let locked = loop {
-        match Locked::take(&url, layout_of(&postgres_grant(), AVSC), TIMEOUTS).await {
+        match Locked::take(&url, &Trust::default(), layout_of(&postgres_grant(), AVSC), TIMEOUTS).await {
             Err(SinkError::Standby) => tokio::task::yield_now().await,
             other => break other.expect("the lock"),
         }

@@ -59,7 +59,7 @@ fn app_with(config: Config) -> (axum::Router, Arc<Shared>) {
         window_metrics: WindowMetrics::unregistered(),
         subscriptions: Subscriptions::default(),
         policy: Arc::new(webhook::address::AddressPolicy::default()),
-        trust: webhook::Trust::default(),
+        trust: crate::trust::Trust::default(),
         room: crate::postgres::Room::default(),
         stop: CancellationToken::new(),
     });
