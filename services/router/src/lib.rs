@@ -26,7 +26,6 @@ mod views;
 
 use std::time::Duration;
 
-use freshet_kafka::admin::Offsets;
 use freshet_kafka::{Connection, service};
 use freshet_runtime::Context;
 use jiff::Timestamp;
@@ -36,25 +35,23 @@ pub use config::{Config, DEFAULTS};
 pub use error::Error;
 pub use metrics::Metrics;
 pub use stage::{Router, Setup};
-pub use topics::LookUp;
+pub use topics::{LookUp, TopicIds};
 
 /// With the 4 s for which a catalogue is in force unseen, less than the 5 s of P9.
 const FRESH_FOR: Duration = Duration::from_millis(750);
-/// How long the loop waits for the ids of its topics.
-const ID_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs until `context.stop` is set, or until a fault that no retry mends.
 pub async fn run(config: Config, connection: Connection, context: Context) -> Result<(), Error> {
     config.check()?;
     let metrics = Metrics::new(&context.registry)?;
-    let offsets = Offsets::new(&connection)?;
+    let cluster = topics::Cluster::new(&connection)?;
     service::serve(config.loop_settings(), connection, context, |catalogue| {
         Ok(Router::new(Setup {
             catalogue,
             clock: Box::new(Timestamp::now),
             time_zone: TimeZone::system(),
             fill_batch_records: config.fill_batch_records,
-            topic_ids: Box::new(move |topics| Ok(offsets.topic_ids(topics, ID_TIMEOUT)?)),
+            topic_ids: Box::new(cluster),
             fresh_for: FRESH_FOR,
             metrics,
         }))

@@ -31,7 +31,7 @@ pub struct Setup {
     pub time_zone: TimeZone,
     /// How many records a transaction writes at most to views that are being filled.
     pub fill_batch_records: usize,
-    pub topic_ids: LookUp,
+    pub topic_ids: Box<dyn LookUp>,
     /// How old the look at the catalogue may be at a commit; an older one is taken again.
     pub fresh_for: Duration,
     pub metrics: Metrics,
@@ -109,10 +109,7 @@ impl Router {
             self.is_compared = false;
             self.looked_ms = 0;
         }
-        if now_ms.saturating_sub(self.looked_ms) >= LOOK_EVERY_MS {
-            self.looked_ms = now_ms;
-            self.follow_topics();
-        }
+        self.follow_topics(now_ms);
         Ok(())
     }
 
@@ -120,12 +117,16 @@ impl Router {
         now.to_zoned(self.setup.time_zone.clone()).date()
     }
 
-    /// A cluster that does not answer says nothing; it is asked again.
-    fn follow_topics(&mut self) {
-        let names: BTreeSet<String> = self.partitions.iter().flat_map(Held::topics).collect();
-        match self.look_up(&names) {
-            Ok(ids) => self.partitions.iter_mut().for_each(|held| held.follow_topics(&ids)),
-            Err(error) => tracing::debug!(%error, "the topics' ids are looked up again"),
+    /// Now and then, and without waiting for the answer.
+    fn follow_topics(&mut self, now_ms: i64) {
+        if now_ms.saturating_sub(self.looked_ms) >= LOOK_EVERY_MS {
+            let names: BTreeSet<String> = self.partitions.iter().flat_map(Held::topics).collect();
+            if names.is_empty() || self.setup.topic_ids.ask(names.into_iter().collect()) {
+                self.looked_ms = now_ms;
+            }
+        }
+        if let Some(ids) = self.setup.topic_ids.answer() {
+            self.partitions.iter_mut().for_each(|held| held.follow_topics(&ids));
         }
     }
 
@@ -134,7 +135,7 @@ impl Router {
             return Ok(TopicIds::new());
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        (self.setup.topic_ids)(&names)
+        self.setup.topic_ids.look_up(&names)
     }
 
     /// False for a partition that somebody added to a topic by hand. It is empty, for only the bus writes here, and to no
@@ -213,6 +214,8 @@ impl Stage for Router {
             )?);
         }
         self.partitions.extend(held);
+        // What was asked before may be older.
+        self.setup.topic_ids.forget();
         Ok(())
     }
 

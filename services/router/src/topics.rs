@@ -2,16 +2,74 @@
 //! such a view nothing is left, and of such a dataset the offsets mean nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use freshet_core::{Fault, topics};
-use freshet_kafka::TopicId;
+use freshet_kafka::admin::Offsets;
+use freshet_kafka::{Aside, Connection, TopicId};
 use serde::{Deserialize, Serialize};
 
-/// Asks the cluster for the ids of these topics; those that do not exist are not in the answer.
-pub type LookUp = Box<dyn Fn(&[&str]) -> Result<BTreeMap<String, TopicId>, Fault> + Send>;
+/// How long the ids of topics are waited for.
+const ID_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// By name.
-pub(crate) type TopicIds = BTreeMap<String, TopicId>;
+/// By name. Topics that do not exist are not in it.
+pub type TopicIds = BTreeMap<String, TopicId>;
+
+/// Where the ids of topics are asked for.
+pub trait LookUp: Send {
+    /// Waits for the answer.
+    fn look_up(&self, topics: &[&str]) -> Result<TopicIds, Fault>;
+    /// Asks and does not wait. False where an answer is still out.
+    fn ask(&mut self, topics: Vec<String>) -> bool;
+    /// The answer to what was asked, once.
+    fn answer(&mut self) -> Option<TopicIds>;
+    /// Wants no answer to what was asked.
+    fn forget(&mut self);
+}
+
+/// The cluster itself.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    offsets: Arc<Offsets>,
+    asked: Aside<TopicIds>,
+}
+
+impl Cluster {
+    pub(crate) fn new(connection: &Connection) -> Result<Self, freshet_kafka::Error> {
+        Ok(Self { offsets: Arc::new(Offsets::new(connection)?), asked: Aside::default() })
+    }
+}
+
+impl LookUp for Cluster {
+    fn look_up(&self, topics: &[&str]) -> Result<TopicIds, Fault> {
+        Ok(self.offsets.topic_ids(topics, ID_TIMEOUT)?)
+    }
+
+    fn ask(&mut self, topics: Vec<String>) -> bool {
+        if self.asked.is_asked() {
+            return false;
+        }
+        let offsets = Arc::clone(&self.offsets);
+        self.asked.ask(move || {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            // A cluster that does not answer says nothing; it is asked again.
+            offsets.topic_ids(&topics, ID_TIMEOUT).unwrap_or_else(|error| {
+                tracing::debug!(%error, "the topics' ids are looked up again");
+                TopicIds::new()
+            })
+        });
+        true
+    }
+
+    fn answer(&mut self) -> Option<TopicIds> {
+        self.asked.answer()
+    }
+
+    fn forget(&mut self) {
+        self.asked.forget();
+    }
+}
 
 /// The topics of one view: that which it is filled from, and its own. `None` where they are not known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

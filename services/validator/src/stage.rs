@@ -51,6 +51,8 @@ pub struct Validator {
     subscribed: Vec<String>,
     /// `subscribed` was compared with this catalogue. An idle loop of a thousand topics would do little else.
     is_compared: bool,
+    /// The metrics have the sizes of the state as it is.
+    is_counted: bool,
     /// Source → department, as the snapshot has it. Publishers have few sources.
     departments: HashMap<String, Option<String>>,
     partitions: Vec<Held>,
@@ -94,6 +96,7 @@ impl Validator {
             datasets: BTreeMap::new(),
             subscribed: Vec::new(),
             is_compared: false,
+            is_counted: false,
             departments: HashMap::new(),
             partitions: Vec::new(),
             now: Timestamp::MIN,
@@ -145,9 +148,11 @@ impl Stage for Validator {
     fn inputs(&mut self) -> Result<Option<Vec<String>>, Fault> {
         self.refresh()?;
         self.uncommitted.add_to(&self.setup.metrics);
-        let sizes = self.partitions.iter().map(|held| held.state.sizes());
-        let (entities, ids) = sizes.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
-        self.setup.metrics.set_state(entities, ids);
+        if !std::mem::replace(&mut self.is_counted, true) {
+            let sizes = self.partitions.iter().map(|held| held.state.sizes());
+            let (entities, ids) = sizes.fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+            self.setup.metrics.set_state(entities, ids);
+        }
         if std::mem::replace(&mut self.is_compared, true) || self.subscribed.iter().eq(self.datasets.keys()) {
             return Ok(None);
         }
@@ -172,12 +177,14 @@ impl Stage for Validator {
             let (topic, partition) = (topic.clone(), *partition);
             self.partitions.push(Held { topic, partition, dataset, odd_width, rules, state });
         }
+        self.is_counted = false;
         Ok(())
     }
 
     fn revoked(&mut self, partitions: &[TopicPartition]) {
         // After an abort this comes before any count is added to the metrics.
         self.uncommitted.forget();
+        self.is_counted = false;
         self.partitions
             .retain(|held| !partitions.iter().any(|gone| gone.partition == held.partition && gone.topic == held.topic));
     }
@@ -187,6 +194,7 @@ impl Stage for Validator {
         self.refresh()?;
         let now = (self.setup.clock)();
         self.now = now;
+        self.is_counted = false;
         for held in &mut self.partitions {
             let rules = held.dataset.as_ref().map(|dataset| dataset.state_rules());
             if rules != held.rules {

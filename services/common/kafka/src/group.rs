@@ -8,7 +8,7 @@ mod unassigned;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use freshet_core::{Assigned, TopicPartition};
@@ -123,7 +123,8 @@ pub(crate) struct Member {
     /// `None` only while it is dropped.
     consumer: Option<BaseConsumer<Context>>,
     asked: Asked,
-    offsets: Offsets,
+    /// Shared with questions that are asked aside.
+    offsets: Arc<Offsets>,
     identities: Identities,
     stalls: Stalls,
     unassigned: Unassigned,
@@ -142,7 +143,7 @@ impl Member {
         Ok(Self {
             consumer: Some(consumer),
             asked: Asked::default(),
-            offsets: Offsets::new(connection)?,
+            offsets: Arc::new(Offsets::new(connection)?),
             identities: Identities::default(),
             stalls: Stalls::default(),
             unassigned: Unassigned::default(),
@@ -239,6 +240,7 @@ impl Member {
     /// Fetches nothing any more: the answer to [`Event::Revoked`].
     pub(crate) fn end(&mut self) -> Result<(), Error> {
         self.identities.forget();
+        self.unassigned.forget();
         self.watch_anew();
         client::unassign(self.consumer()).map_err(Error::kafka("give the revoked partitions back"))
     }
@@ -388,7 +390,13 @@ mod tests {
 
     fn look_for_unassigned(member: &mut Member) -> Option<String> {
         member.unassigned.is_due_at_once();
-        member.unassigned()
+        loop {
+            let found = member.unassigned();
+            if !member.unassigned.is_looking() {
+                return found;
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Clients that do not look for new partitions stand for a leader whose broker did not list them.

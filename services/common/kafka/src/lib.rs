@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod admin;
+mod aside;
 mod backoff;
 pub mod batches;
 mod calls;
@@ -30,6 +31,7 @@ pub mod window;
 // Is linked, not called: librdkafka decompresses through it.
 use freshet_decompression as _;
 
+pub use aside::Aside;
 pub use connection::Connection;
 pub use describe::TopicId;
 pub use error::Error;

@@ -9,9 +9,10 @@ use freshet_avro::projection::Projection;
 use freshet_avro::{Plan, framing, json};
 use freshet_catalog_model::compiled::mask_kinds;
 use freshet_catalog_model::*;
+use freshet_core::Fault;
 use freshet_kafka::TopicId;
 use freshet_kafka::catalog::CatalogHandle;
-use freshet_router::{Metrics, Router, Setup};
+use freshet_router::{LookUp, Metrics, Router, Setup, TopicIds};
 use freshet_testkit::memory::{Bus, MemoryRecord};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -178,6 +179,33 @@ pub fn ids() -> Ids {
     Arc::new(Mutex::new(names.zip((1..).map(TopicId)).collect()))
 }
 
+/// A cluster that has answered when it was asked.
+struct AtOnce {
+    ids: Ids,
+    answer: Option<TopicIds>,
+}
+
+impl LookUp for AtOnce {
+    fn look_up(&self, topics: &[&str]) -> Result<TopicIds, Fault> {
+        let ids = self.ids.lock().expect("no test panicked");
+        Ok(topics.iter().filter_map(|topic| Some(((*topic).to_owned(), *ids.get(*topic)?))).collect())
+    }
+
+    fn ask(&mut self, topics: Vec<String>) -> bool {
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.answer = self.look_up(&topics).ok();
+        true
+    }
+
+    fn answer(&mut self) -> Option<TopicIds> {
+        self.answer.take()
+    }
+
+    fn forget(&mut self) {
+        self.answer = None;
+    }
+}
+
 pub fn router(catalogue: &CatalogHandle, clock: &Clock, ids: &Ids, fill_batch_records: usize) -> Router {
     let (clock, ids) = (clock.clone(), Arc::clone(ids));
     Router::new(Setup {
@@ -185,10 +213,7 @@ pub fn router(catalogue: &CatalogHandle, clock: &Clock, ids: &Ids, fill_batch_re
         clock: Box::new(move || Timestamp::from_millisecond(clock.now_ms()).expect("in range")),
         time_zone: TimeZone::UTC,
         fill_batch_records,
-        topic_ids: Box::new(move |topics| {
-            let ids = ids.lock().expect("no test panicked");
-            Ok(topics.iter().filter_map(|topic| Some(((*topic).to_owned(), *ids.get(*topic)?))).collect())
-        }),
+        topic_ids: Box::new(AtOnce { ids, answer: None }),
         fresh_for: Duration::ZERO,
         metrics: Metrics::new(&prometheus::Registry::new()).expect("an empty registry"),
     })

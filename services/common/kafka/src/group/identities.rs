@@ -3,13 +3,14 @@
 //! (librdkafka 2.12, `rd_kafka_topic_metadata_update`), and what lies before it is never read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use freshet_core::{Fault, TopicPartition};
 
 use super::Member;
-use crate::TopicId;
 use crate::admin::Offsets;
+use crate::{Aside, TopicId};
 
 /// How long a topic that was made anew may be read at the old one's offsets.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -22,6 +23,7 @@ pub(super) struct Identities {
     /// Topics that are others now, until an offset of the new one is committed.
     made_anew: BTreeMap<String, TopicId>,
     looked: Option<Instant>,
+    looking: Aside<BTreeMap<String, TopicId>>,
     /// Those of assignments that are over.
     before: BTreeMap<String, TopicId>,
 }
@@ -33,6 +35,7 @@ impl Identities {
         self.before.append(&mut self.known);
         self.made_anew.clear();
         self.looked = None;
+        self.looking.forget();
     }
 
     /// True where an earlier assignment gave another topic of this name.
@@ -50,6 +53,8 @@ impl Identities {
         let topics: Vec<&str> = topics.into_iter().collect();
         let found = offsets.topic_ids(&topics, crate::admin::TIMEOUT)?;
         self.looked = Some(Instant::now());
+        // What was asked before may be older.
+        self.looking.forget();
         self.compare(found);
         Ok(())
     }
@@ -72,19 +77,25 @@ impl Identities {
 }
 
 impl Member {
-    /// The name of a topic that was made anew since it was given; looked for every few seconds. A topic that is not there
-    /// just now may come back, and a cluster that does not answer says nothing.
+    /// To be called again and again: the name of a topic that was made anew since it was given, once it is found out. A topic
+    /// that is not there just now may come back, and a cluster that does not answer says nothing.
     pub(crate) fn made_anew(&mut self) -> Option<String> {
-        if !self.identities.is_due() {
-            return None;
+        let identities = &mut self.identities;
+        if identities.is_due() {
+            identities.looked = Some(Instant::now());
+            let topics: Vec<String> = identities.known.keys().cloned().collect();
+            let offsets = Arc::clone(&self.offsets);
+            identities.looking.ask(move || {
+                let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+                offsets.topic_ids(&topics, ID_TIMEOUT).unwrap_or_else(|error| {
+                    tracing::debug!(%error, "the topics' ids are looked for again");
+                    BTreeMap::new()
+                })
+            });
         }
-        self.identities.looked = Some(Instant::now());
-        let topics: Vec<&str> = self.identities.known.keys().map(String::as_str).collect();
-        match self.offsets.topic_ids(&topics, ID_TIMEOUT) {
-            Ok(found) => self.identities.compare(found),
-            Err(error) => tracing::debug!(%error, "the topics' ids are looked for again"),
-        }
-        self.identities.made_anew.keys().next().cloned()
+        let found = identities.looking.answer()?;
+        identities.compare(found);
+        identities.made_anew.keys().next().cloned()
     }
 
     /// Offsets of the topics as they are now are committed.

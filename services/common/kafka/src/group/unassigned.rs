@@ -4,14 +4,16 @@
 //! nobody's lag would grow.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 
 use super::Member;
 use super::stalls::Place;
+use crate::admin::Offsets;
 use crate::calls::bounded;
-use crate::{Error, describe};
+use crate::{Aside, Error, describe};
 
 /// Between two looks. A partition that is new must have been given to somebody by the second: clients look for new ones every
 /// few seconds (`topic.metadata.refresh.interval.ms`).
@@ -24,11 +26,12 @@ pub(super) struct Unassigned {
     /// What nobody had at the last look.
     seen: BTreeSet<Place>,
     looked: Instant,
+    looking: Aside<BTreeSet<Place>>,
 }
 
 impl Default for Unassigned {
     fn default() -> Self {
-        Self { topics: Vec::new(), seen: BTreeSet::new(), looked: Instant::now() }
+        Self { topics: Vec::new(), seen: BTreeSet::new(), looked: Instant::now(), looking: Aside::default() }
     }
 }
 
@@ -46,55 +49,76 @@ impl Unassigned {
         self.looked -= EVERY;
     }
 
-    /// The first partition that nobody holds, nor held at the look before. `partitions` is how many there are by topic;
-    /// `own` is what this member holds, and `of_group` gives what all of them do, or nothing where that is not known.
-    fn look(
-        &mut self,
-        partitions: &BTreeMap<String, i32>,
-        own: &BTreeSet<Place>,
-        of_group: impl FnOnce() -> Option<BTreeSet<Place>>,
-    ) -> Option<Place> {
-        self.looked = Instant::now();
-        let all = partitions.iter().flat_map(|(topic, &count)| (0..count).map(move |number| (topic.clone(), number)));
-        let mut missing: BTreeSet<Place> = all.filter(|place| !own.contains(place)).collect();
-        if !missing.is_empty() {
-            match of_group() {
-                Some(held) => missing.retain(|place| !held.contains(place)),
-                None => missing.clear(),
-            }
-        }
+    #[cfg(test)]
+    pub(super) fn is_looking(&self) -> bool {
+        self.looking.is_asked()
+    }
+
+    /// What this member holds changes.
+    pub(super) fn forget(&mut self) {
+        self.looking.forget();
+    }
+
+    /// Of what nobody has now, the first that nobody had at the last look either.
+    fn look(&mut self, missing: BTreeSet<Place>) -> Option<Place> {
         let found = missing.intersection(&self.seen).next().cloned();
         self.seen = missing;
         found
     }
 }
 
-impl Member {
-    /// To be called again and again: a partition that no member of the group has. [`Member::join_again`] is what helps. Asks
-    /// the brokers once a minute.
-    pub(crate) fn unassigned(&mut self) -> Option<String> {
-        if !self.unassigned.is_due() {
-            return None;
+/// What nobody holds, as far as that is known. `partitions` is how many there are by topic; `own` is what this member holds,
+/// and `of_group` gives what all of them do, or nothing where that is not known.
+fn missing(
+    partitions: &BTreeMap<String, i32>,
+    own: &BTreeSet<Place>,
+    of_group: impl FnOnce() -> Option<BTreeSet<Place>>,
+) -> BTreeSet<Place> {
+    let all = partitions.iter().flat_map(|(topic, &count)| (0..count).map(move |number| (topic.clone(), number)));
+    let mut missing: BTreeSet<Place> = all.filter(|place| !own.contains(place)).collect();
+    if !missing.is_empty() {
+        match of_group() {
+            Some(held) => missing.retain(|place| !held.contains(place)),
+            None => missing.clear(),
         }
-        let assigned = bounded("list the assigned partitions", || self.consumer().assignment()).ok()?;
-        let own = assigned.elements().iter().map(|at| (at.topic().to_owned(), at.partition())).collect();
-        let client = self.offsets.client();
-        let topics: Vec<&str> = self.unassigned.topics.iter().map(String::as_str).collect();
-        let partitions = match bounded("count the partitions", || describe::topics(client, &topics, TIMEOUT)) {
-            Ok(found) => found.into_iter().map(|(name, topic)| (name, topic.partitions)).collect(),
-            Err(error) => {
-                tracing::debug!(%error, "the partitions are counted again");
-                BTreeMap::new()
-            }
-        };
-        let of_group = || match bounded("list the members", || describe::assignments(client, &self.group, TIMEOUT)) {
-            Ok(held) => held,
-            Err(error) => {
-                tracing::debug!(%error, "the members are listed again");
-                None
-            }
-        };
-        let (topic, partition) = self.unassigned.look(&partitions, &own, of_group)?;
+    }
+    missing
+}
+
+/// The same, asked of the cluster.
+fn ask(offsets: &Offsets, group: &str, topics: &[String], own: &BTreeSet<Place>) -> BTreeSet<Place> {
+    let client = offsets.client();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    let partitions = match bounded("count the partitions", || describe::topics(client, &topics, TIMEOUT)) {
+        Ok(found) => found.into_iter().map(|(name, topic)| (name, topic.partitions)).collect(),
+        Err(error) => {
+            tracing::debug!(%error, "the partitions are counted again");
+            BTreeMap::new()
+        }
+    };
+    missing(&partitions, own, || match bounded("list the members", || describe::assignments(client, group, TIMEOUT)) {
+        Ok(held) => held,
+        Err(error) => {
+            tracing::debug!(%error, "the members are listed again");
+            None
+        }
+    })
+}
+
+impl Member {
+    /// To be called again and again: a partition that no member of the group has, once it is found out.
+    /// [`Member::join_again`] is what helps. Asks the brokers once a minute.
+    pub(crate) fn unassigned(&mut self) -> Option<String> {
+        if self.unassigned.is_due() {
+            self.unassigned.looked = Instant::now();
+            let assigned = bounded("list the assigned partitions", || self.consumer().assignment()).ok()?;
+            let own = assigned.elements().iter().map(|at| (at.topic().to_owned(), at.partition())).collect();
+            let (offsets, group) = (Arc::clone(&self.offsets), self.group.clone());
+            let topics = self.unassigned.topics.clone();
+            self.unassigned.looking.ask(move || ask(&offsets, &group, &topics, &own));
+        }
+        let missing = self.unassigned.looking.answer()?;
+        let (topic, partition) = self.unassigned.look(missing)?;
         Some(format!("no member of the group has {topic}[{partition}]: it is joined again"))
     }
 
@@ -121,34 +145,26 @@ mod tests {
 
     #[test]
     fn what_nobody_has_twice_is_found() {
-        let (mut unassigned, own) = (Unassigned::default(), held(&[("a", 0)]));
-        let partitions = BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]);
-        let of_group = || Some(held(&[("a", 0), ("a", 1)]));
-        assert_eq!(unassigned.look(&partitions, &own, of_group), None, "it may be new");
-        assert_eq!(unassigned.look(&partitions, &own, of_group), Some(place("b", 0)));
-        assert_eq!(unassigned.look(&partitions, &own, || Some(held(&[("a", 0), ("a", 1), ("b", 0)]))), None);
-        assert_eq!(unassigned.look(&partitions, &own, of_group), None, "it was given out in between");
+        let mut unassigned = Unassigned::default();
+        assert_eq!(unassigned.look(held(&[("b", 0)])), None, "it may be new");
+        assert_eq!(unassigned.look(held(&[("a", 1), ("b", 0)])), Some(place("b", 0)));
+        assert_eq!(unassigned.look(BTreeSet::new()), None);
+        assert_eq!(unassigned.look(held(&[("b", 0)])), None, "it was given out in between");
     }
 
     #[test]
-    fn nothing_is_found_where_the_cluster_does_not_tell() {
-        let (mut unassigned, own) = (Unassigned::default(), BTreeSet::new());
-        let partitions = BTreeMap::from([("a".to_owned(), 1)]);
-        let of_group = || Some(BTreeSet::new());
-        assert_eq!(unassigned.look(&partitions, &own, of_group), None);
-        // The group changes.
-        assert_eq!(unassigned.look(&partitions, &own, || None), None);
-        assert_eq!(unassigned.look(&partitions, &own, of_group), None);
-        // The topics are not told, or there is none.
-        assert_eq!(unassigned.look(&BTreeMap::new(), &own, of_group), None);
-        assert_eq!(unassigned.look(&partitions, &own, of_group), None);
-        assert_eq!(unassigned.look(&partitions, &own, of_group), Some(place("a", 0)));
+    fn what_nobody_has_is_missing_and_what_is_not_told_is_not() {
+        let (partitions, own) = (BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]), held(&[("a", 0)]));
+        let of_group = || Some(held(&[("a", 0), ("a", 1)]));
+        assert_eq!(missing(&partitions, &own, of_group), held(&[("b", 0)]));
+        // The group changes, or the topics are not told.
+        assert_eq!(missing(&partitions, &own, || None), BTreeSet::new());
+        assert_eq!(missing(&BTreeMap::new(), &own, of_group), BTreeSet::new());
     }
 
     #[test]
     fn who_has_all_does_not_ask_the_group() {
-        let (mut unassigned, own) = (Unassigned::default(), held(&[("a", 0), ("a", 1)]));
-        let partitions = BTreeMap::from([("a".to_owned(), 2)]);
-        assert_eq!(unassigned.look(&partitions, &own, || unreachable!("nothing is missing")), None);
+        let (partitions, own) = (BTreeMap::from([("a".to_owned(), 2)]), held(&[("a", 0), ("a", 1)]));
+        assert_eq!(missing(&partitions, &own, || unreachable!("nothing is missing")), BTreeSet::new());
     }
 }
