@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -146,6 +147,7 @@ async fn in_folder(options: &Options, folder: &Path, small_disk: Option<&SmallDi
         small_disk: small_disk.map(|disk| disk.folder.clone()),
         late: Mutex::default(),
         brokers: Mutex::default(),
+        is_over: AtomicBool::default(),
         handle: tokio::runtime::Handle::current(),
     });
     let probes = Probes::start(bus.clone())?;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ use crate::workload::webhook::{Behaviour, Receiver};
 
 /// How long a change of the catalogue is tried while the brokers are hurt.
 const APPLY_LIMIT: Duration = Duration::from_secs(120);
+/// How long after the last fault of the plan one may begin that waited for its turn.
+const LATE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a fault of brokers waits for the one before it to be over.
 const BROKERS_LIMIT: Duration = Duration::from_secs(60);
 /// The broker whose disk is small.
@@ -57,6 +60,8 @@ pub struct Nemesis {
     pub late: Mutex<Vec<(String, Instant)>>,
     /// Held by the fault that brokers suffer.
     pub brokers: Mutex<()>,
+    /// No further one may begin.
+    pub is_over: AtomicBool,
     pub handle: tokio::runtime::Handle,
 }
 
@@ -73,6 +78,12 @@ impl Nemesis {
             let (own, fault) = (Arc::clone(self), fault.clone());
             threads.push(std::thread::spawn(move || own.one(&fault)));
         }
+        // On a slow machine dozens may wait for their turn, each for as long as brokers take to come back.
+        let limit = Instant::now() + LATE_LIMIT;
+        while Instant::now() < limit && threads.iter().any(|thread| !thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.is_over.store(true, Ordering::Relaxed);
         let injected = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
         self.heal();
         injected
@@ -103,11 +114,15 @@ impl Nemesis {
     fn one(&self, fault: &Fault) -> Injected {
         // The cluster is hurt again only when it serves again: a slow machine must not turn into one long outage.
         let alone = fault.act.concerns_brokers().then(|| self.brokers.lock().unwrap_or_else(PoisonError::into_inner));
-        if alone.is_some() {
+        let is_too_late = alone.is_some() && self.is_over.load(Ordering::Relaxed);
+        if alone.is_some() && !is_too_late {
             self.wait_for_brokers();
         }
         let began = now();
-        let failed = self.act(fault).err().map(|error| format!("{error:#}"));
+        let failed = match is_too_late {
+            true => Some("brokers had not come back from those before when the run was over".to_owned()),
+            false => self.act(fault).err().map(|error| format!("{error:#}")),
+        };
         let what = format!("{:?} for {} ms", fault.act, fault.lasts.as_millis());
         Injected { kind: fault.act.kind(), what, began, healed: now(), failed }
     }
