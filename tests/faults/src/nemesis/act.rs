@@ -73,6 +73,7 @@ impl Nemesis {
         for fault in faults {
             let wait = (begun + fault.at).saturating_duration_since(Instant::now());
             if enough.recv_timeout(wait) != Err(mpsc::RecvTimeoutError::Timeout) {
+                self.is_over.store(true, Ordering::Relaxed);
                 break;
             }
             let (own, fault) = (Arc::clone(self), fault.clone());
