@@ -47,19 +47,7 @@ impl LookUp for Cluster {
     }
 
     fn ask(&mut self, topics: Vec<String>) -> bool {
-        if self.asked.is_asked() {
-            return false;
-        }
-        let offsets = Arc::clone(&self.offsets);
-        self.asked.ask(move || {
-            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-            // A cluster that does not answer says nothing; it is asked again.
-            offsets.topic_ids(&topics, ID_TIMEOUT).unwrap_or_else(|error| {
-                tracing::debug!(%error, "the topics' ids are looked up again");
-                TopicIds::new()
-            })
-        });
-        true
+        self.offsets.ask_topic_ids(&mut self.asked, topics, ID_TIMEOUT)
     }
 
     fn answer(&mut self) -> Option<TopicIds> {

@@ -2,6 +2,7 @@
 //! `spawn_blocking`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use freshet_catalog_model::topic::TopicSpec;
@@ -17,7 +18,7 @@ use crate::calls::bounded;
 use crate::client::{Loner, Plain};
 use crate::error::{Exit, classify};
 use crate::reason::explain;
-use crate::{Connection, Error, TopicId, describe, settings};
+use crate::{Aside, Connection, Error, TopicId, describe, settings};
 
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// One request for the ends of partitions.
@@ -392,6 +393,23 @@ impl Offsets {
         let asked = || describe::topics(&self.client, topics, timeout);
         let found = bounded("read the topics' ids", asked).map_err(Error::kafka("read the topics' ids"))?;
         Ok(found.into_iter().map(|(name, topic)| (name, topic.id)).collect())
+    }
+
+    /// The same without waiting for the answer. It is empty where the cluster gives none. False where one is still out.
+    pub fn ask_topic_ids(
+        self: &Arc<Self>,
+        aside: &mut Aside<BTreeMap<String, TopicId>>,
+        topics: Vec<String>,
+        timeout: Duration,
+    ) -> bool {
+        let offsets = Arc::clone(self);
+        aside.ask(move || {
+            let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+            offsets.topic_ids(&topics, timeout).unwrap_or_else(|error| {
+                tracing::debug!(%error, "the topics' ids are looked for again");
+                BTreeMap::new()
+            })
+        })
     }
 
     /// The number of partitions, or `None` where the topic does not exist. Kafka tells who may not look at it nothing

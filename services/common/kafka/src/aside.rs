@@ -21,10 +21,10 @@ impl<T: Send + 'static> Aside<T> {
         self.answer.is_some()
     }
 
-    /// Asks, unless an answer is still waited for.
-    pub fn ask(&mut self, question: impl FnOnce() -> T + Send + 'static) {
+    /// Asks, unless an answer is still waited for: false then.
+    pub fn ask(&mut self, question: impl FnOnce() -> T + Send + 'static) -> bool {
         if self.is_asked() {
-            return;
+            return false;
         }
         let (told, answer) = channel();
         let asking = move || {
@@ -35,6 +35,7 @@ impl<T: Send + 'static> Aside<T> {
             Ok(_) => self.answer = Some(answer),
             Err(error) => tracing::warn!(%error, "no thread to ask the cluster on"),
         }
+        true
     }
 
     /// The answer, once, when it is there.
@@ -79,7 +80,7 @@ mod tests {
         let (go_on, gate) = channel::<u32>();
         aside.ask(move || gate.recv().unwrap_or_default());
         assert_eq!((aside.is_asked(), aside.answer()), (true, None), "it is not there yet");
-        aside.ask(|| 2);
+        assert!(!aside.ask(|| 2));
         go_on.send(1).unwrap();
         assert_eq!(wait(&mut aside), Some(1), "the second question was not asked");
         assert_eq!((aside.is_asked(), aside.answer()), (false, None));

@@ -3,7 +3,6 @@
 //! (librdkafka 2.12, `rd_kafka_topic_metadata_update`), and what lies before it is never read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use freshet_core::{Fault, TopicPartition};
@@ -84,14 +83,7 @@ impl Member {
         if identities.is_due() {
             identities.looked = Some(Instant::now());
             let topics: Vec<String> = identities.known.keys().cloned().collect();
-            let offsets = Arc::clone(&self.offsets);
-            identities.looking.ask(move || {
-                let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-                offsets.topic_ids(&topics, ID_TIMEOUT).unwrap_or_else(|error| {
-                    tracing::debug!(%error, "the topics' ids are looked for again");
-                    BTreeMap::new()
-                })
-            });
+            self.offsets.ask_topic_ids(&mut identities.looking, topics, ID_TIMEOUT);
         }
         let found = identities.looking.answer()?;
         identities.compare(found);
