@@ -131,6 +131,11 @@ impl Cluster {
         Ok(catalog::write(&self.connection, &[entry], &[])?)
     }
 
+    /// How many the topic that departments publish to has; so have those behind it, and those of the limit.
+    pub fn partitions(&self) -> usize {
+        self.input.partitions.unsigned_abs() as usize
+    }
+
     /// A topic with the partitions and settings of the one that departments publish to.
     pub fn topic_like_the_input(&self, name: &str) -> TopicSpec {
         TopicSpec { name: name.to_owned(), ..self.input.clone() }

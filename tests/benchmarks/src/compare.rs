@@ -35,7 +35,7 @@ fn table(before: &Report, after: &Report) -> String {
             [("events/s ÷ limit", before.ratio, after.ratio), ("CPU ÷ limit", before.cpu_ratio, after.cpu_ratio)]
         {
             if let (Some(before), Some(after)) = (before, after) {
-                line(format!("{what}: {name}"), before, after);
+                line(format!("{what}: {name}"), before.middle, after.middle);
             }
         }
     }
@@ -59,8 +59,8 @@ fn pairs<'a, T>(before: &'a [T], after: &'a [T], name: impl Fn(&T) -> String) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Row;
     use crate::figure::Figure;
+    use crate::{Ratio, Row};
 
     fn report(cpu: f64, ns: f64) -> Report {
         let mut report = Report::new(10);
@@ -69,7 +69,7 @@ mod tests {
             what: "validator".to_owned(),
             cpu_us_per_event: cpu,
             events_per_second: 100.0,
-            ratio: Some(1.0),
+            ratio: Some(Ratio::of(&[1.0])),
             ..Row::default()
         });
         report.figures.push(Figure::new("walker", ns, "ns"));

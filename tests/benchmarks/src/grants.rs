@@ -1,13 +1,13 @@
 //! Cost grows with distinct grants, not with subscribers: the router with 1,000 subscribers on 20 distinct grants, in turns
 //! with 20 subscribers on the same 20.
 
+use crate::Ratio;
 use crate::catalogue::{self, COUNTER_FIELDS};
 use crate::cluster::Cluster;
 use crate::delivery::validate;
 use crate::figure::Figure;
 use crate::hops::{Turns, measured};
 use crate::measure::median;
-use crate::turns::spread;
 
 const FIELDS: &[&str] = &[
     COUNTER_FIELDS,
@@ -66,10 +66,9 @@ pub fn grants(turns: Turns) -> anyhow::Result<Vec<Figure>> {
         pairs.push(pair);
     }
     let ratios: Vec<f64> = pairs.iter().map(|(few, many)| many / few).collect();
-    let (least, most) = spread(&ratios);
     let what = format!("router's CPU an event, {MANY} ÷ {DISTINCT} subscribers of the same {DISTINCT} grants");
     Ok(vec![
-        Figure::new(format!("{what} ({least:.2}–{most:.2})"), median(&ratios), "").at_most(1.05),
+        Figure::ratio(what, Ratio::of(&ratios)).at_most(1.05),
         Figure::new(
             format!("router's CPU an event, {DISTINCT} distinct grants of which an event passes four or eight"),
             median(&pairs.iter().map(|(few, _)| *few).collect::<Vec<f64>>()),

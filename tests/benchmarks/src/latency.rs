@@ -1,6 +1,7 @@
 //! Publish → `read_committed` subscriber through validator and router, beside a pass-through of two hops with the same
 //! transactions in the same run.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,43 +11,93 @@ use freshet_kafka::publisher::Publisher;
 use freshet_testkit::departments::Consumer;
 use freshet_testkit::limit::{CopyTo, PassThrough};
 
-use crate::LatencyRow;
 use crate::cluster::{Cluster, INPUT, event};
 use crate::hops;
-use crate::measure::{quantile, watch};
+use crate::licence::Generator;
+use crate::measure::{median, quantile, watch};
+use crate::{LatencyRow, Ratio};
 
 /// At the whole rate, until the clients are warm.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Between two events before the first has arrived.
+/// Between two events before one of each partition has arrived.
 const BEFORE: Duration = Duration::from_millis(20);
 /// Longer than any backlog of the rows before takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
-/// One rate, the limit first. `rate` in events a second; `turn` is another one each time, from 1 on. `as_much`: also a
-/// limit that writes as much as the router does, which says how much of the difference is the broker's work.
-pub fn run(cluster: &Cluster, turn: u64, rate: u32, seconds: u32, as_much: bool) -> anyhow::Result<Vec<LatencyRow>> {
-    let pace = Pace { turn, rate, seconds };
+/// How long each row is measured, and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    pub seconds: u32,
+    pub rounds: u32,
+}
+
+/// Each rate, in events a second, in rounds: ours, the limit, and with `as_much` also a limit that writes as much as the
+/// router does, which says how much of the difference is the broker's work.
+pub fn run(cluster: &Cluster, rates: &[u32], rounds: Rounds, as_much: bool) -> anyhow::Result<Vec<LatencyRow>> {
     let first = [CopyTo { topic: "limit.hop1".to_owned(), value_bytes: None, one_of: 1 }];
     let one = [CopyTo { topic: "limit.hop2".to_owned(), value_bytes: None, one_of: 1 }];
-    let limit = |second: &[CopyTo], what: &str| {
-        let hops = [Hop { input: "limit.input", outputs: &first }, Hop { input: "limit.hop1", outputs: second }];
-        beside(cluster, hops, || Paced { cluster, input: "limit.input", output: &second[0].topic, pace }.run(what))
-    };
-    let mut rows = vec![limit(&one, "limit: pass-through, two hops")?];
-    if as_much {
-        rows.push(limit(&hops::as_three_views(cluster)?, "pass-through, two hops, the second to three topics")?);
-    }
+    let three = hops::as_three_views(cluster)?;
+    let view = format!("view.{}", cluster.view_of("counter")?);
+    let mut generator = cluster.new_entities(2)?;
     let validator = cluster.start_service(|connection, context| {
         freshet_validator::run(freshet_validator::Config::default(), connection, context)
     });
     let router = cluster.start_service(|connection, context| {
         freshet_router::run(freshet_router::Config::default(), connection, context)
     });
-    let view = format!("view.{}", cluster.view_of("counter")?);
-    rows.push(Paced { cluster, input: INPUT, output: &view, pace }.run("validator and router")?);
+    let mut rows = Vec::new();
+    for &rate in rates {
+        eprintln!("latency at {rate} events/s");
+        let pace = Pace { rate, seconds: rounds.seconds };
+        let (mut limit, mut writes_as_much, mut own) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..rounds.rounds {
+            // First, so that the others' turns begin when it has read its state back.
+            own.push(Paced { cluster, input: INPUT, output: &view, pace }.run(&mut generator)?);
+            let mut pass = |second: &[CopyTo]| {
+                let hops =
+                    [Hop { input: "limit.input", outputs: &first }, Hop { input: "limit.hop1", outputs: second }];
+                let paced = Paced { cluster, input: "limit.input", output: &second[0].topic, pace };
+                beside(cluster, hops, || paced.run(&mut generator))
+            };
+            limit.push(pass(&one)?);
+            if as_much {
+                writes_as_much.push(pass(&three)?);
+            }
+        }
+        rows.push(row("limit: pass-through, two hops", rate, &limit, None));
+        if as_much {
+            let what = "pass-through, two hops, the second to three topics";
+            rows.push(row(what, rate, &writes_as_much, Some(&limit)));
+        }
+        rows.push(row("validator and router", rate, &own, Some(&limit)));
+    }
     validator.stop(&cluster.runtime)?;
     router.stop(&cluster.runtime)?;
     Ok(rows)
+}
+
+/// Of one turn.
+#[derive(Debug, Clone, Copy)]
+struct Latency {
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// The middle of the rounds, and how they stand to the limit of the same round.
+fn row(what: &str, rate_per_second: u32, turns: &[Latency], limit: Option<&[Latency]>) -> LatencyRow {
+    let middle = |pick: fn(&Latency) -> f64| median(&turns.iter().map(pick).collect::<Vec<_>>());
+    let ratio = |pick: fn(&Latency) -> f64| {
+        let ratios: Vec<f64> = turns.iter().zip(limit?).map(|(turn, limit)| pick(turn) / pick(limit)).collect();
+        Some(Ratio::of(&ratios))
+    };
+    LatencyRow {
+        what: what.to_owned(),
+        rate_per_second,
+        p50_ms: middle(|turn| turn.p50_ms),
+        p99_ms: middle(|turn| turn.p99_ms),
+        p50_ratio: ratio(|turn| turn.p50_ms),
+        p99_ratio: ratio(|turn| turn.p99_ms),
+    }
 }
 
 struct Hop<'a> {
@@ -58,8 +109,8 @@ struct Hop<'a> {
 fn beside(
     cluster: &Cluster,
     hops: [Hop<'_>; 2],
-    measure: impl FnOnce() -> anyhow::Result<LatencyRow>,
-) -> anyhow::Result<LatencyRow> {
+    measure: impl FnOnce() -> anyhow::Result<Latency>,
+) -> anyhow::Result<Latency> {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let running = hops.map(|Hop { input, outputs }| {
@@ -149,7 +200,6 @@ fn publish_as_much(
 
 #[derive(Debug, Clone, Copy)]
 struct Pace {
-    turn: u64,
     rate: u32,
     seconds: u32,
 }
@@ -164,11 +214,11 @@ struct Paced<'a> {
 impl Paced<'_> {
     /// Publishes at the rate until the warm-up and so many seconds behind it are over, and measures when the subscriber
     /// has each event that was published behind the warm-up.
-    fn run(&self, what: &str) -> anyhow::Result<LatencyRow> {
+    fn run(&self, generator: &mut Generator) -> anyhow::Result<Latency> {
         let (arrived, over) = (AtomicBool::new(false), AtomicBool::new(false));
         let (samples, measured_from) = std::thread::scope(|scope| {
             let reader = scope.spawn(|| self.read(&arrived, &over));
-            let published = self.publish(&arrived);
+            let published = self.publish(generator, &arrived);
             over.store(true, Ordering::Relaxed);
             let samples = reader.join().map_err(|_| anyhow::anyhow!("the subscriber panicked"))??;
             anyhow::Ok((samples, published?))
@@ -183,27 +233,25 @@ impl Paced<'_> {
             latencies.len(),
             self.output
         );
-        Ok(LatencyRow {
-            what: what.to_owned(),
-            rate_per_second: self.pace.rate,
+        Ok(Latency {
             p50_ms: quantile(&mut latencies, 0.5) as f64 / 1_000.0,
             p99_ms: quantile(&mut latencies, 0.99) as f64 / 1_000.0,
         })
     }
 
     /// Returns the time from which on events are measured, microseconds since the epoch.
-    fn publish(&self, arrived: &AtomicBool) -> anyhow::Result<u64> {
-        let Pace { turn, rate, seconds } = self.pace;
+    fn publish(&self, generator: &mut Generator, arrived: &AtomicBool) -> anyhow::Result<u64> {
+        let Pace { rate, seconds } = self.pace;
         let publisher = Publisher::new(&self.cluster.connection, "bench-latency", 100_000)?;
-        let mut generator = self.cluster.new_entities(turn)?;
         let mut acknowledgements = Vec::new();
         let mut publish = || {
-            let event = event(self.input, &mut generator, Some(now_us()?)).0;
+            let event = event(self.input, generator, Some(now_us()?)).0;
             acknowledgements.push(publisher.enqueue(&event)?);
             anyhow::Ok(())
         };
-        // Few, until one has arrived: what came at the whole rate while the hops join their groups would have to be worked off
-        // before there is anything to measure, which at half of what they sustain takes as long again.
+        // Few, until one has arrived from each partition: what came at the whole rate while the hops join their groups would have
+        // to be worked off before there is anything to measure, which at half of what they sustain takes as long again. And behind
+        // the first of a partition the hops have nothing left there of what the rows before published.
         let began = Instant::now();
         while !arrived.load(Ordering::Relaxed) {
             anyhow::ensure!(began.elapsed() < PATIENCE, "nothing arrives at {}", self.output);
@@ -233,13 +281,15 @@ impl Paced<'_> {
     }
 
     /// When each event was published, and how long it took, both in microseconds. Ends when nothing more comes behind the
-    /// last that was published.
+    /// last that was published. `arrived` is set when each partition has given one.
     fn read(&self, arrived: &AtomicBool, over: &AtomicBool) -> anyhow::Result<Vec<(u64, u64)>> {
         let Self { cluster, output, pace: Pace { rate, .. }, .. } = self;
         let group = format!("bench.latency.{output}.{rate}");
-        let consumer = Consumer::new(&cluster.connection.bootstrap_servers, &group, &[output])?;
+        // Not what was loaded before: it would have to be read first.
+        let at_the_end = &[("auto.offset.reset", "latest")];
+        let consumer = Consumer::with(&cluster.connection.bootstrap_servers, &group, &[output], at_the_end)?;
         let begun = now_us()?;
-        let mut samples = Vec::new();
+        let (mut samples, mut begun_partitions) = (Vec::new(), HashSet::new());
         loop {
             let was_over = over.load(Ordering::Relaxed);
             let Some(record) = consumer.next(Duration::from_secs(1))? else {
@@ -248,12 +298,13 @@ impl Paced<'_> {
                 }
                 continue;
             };
-            // What was loaded before carries no time of publication; that of an earlier rate carries an earlier one.
+            // What the hops had left of what was loaded carries no time of publication; that of an earlier rate an earlier one.
             let Some(at) = record.header(headers::PUBLISHED_AT) else { continue };
             let published: u64 = at.parse().context("not a time of publication")?;
             if published >= begun {
                 samples.push((published, now_us()?.saturating_sub(published)));
-                arrived.store(true, Ordering::Relaxed);
+                begun_partitions.insert(record.partition);
+                arrived.store(begun_partitions.len() == cluster.partitions(), Ordering::Relaxed);
             }
         }
     }

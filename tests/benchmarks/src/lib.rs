@@ -34,7 +34,7 @@ use crate::delivery::Webhooks;
 use crate::hops::Turns;
 pub use compare::compare;
 pub use figure::Figure;
-pub use report::{LatencyRow, Report, Row};
+pub use report::{LatencyRow, Ratio, Report, Row};
 
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -69,7 +69,7 @@ struct Sizes {
     webhooks: Webhooks,
     postgres: u64,
     gateway: u64,
-    latency_seconds: u32,
+    latency: latency::Rounds,
     grants: Turns,
     datasets: u32,
     depth: u64,
@@ -85,7 +85,7 @@ impl Sizes {
                 webhooks: Webhooks { receivers: 50, events_each: 1_000, rounds: 1 },
                 postgres: 15_000,
                 gateway: 60_000,
-                latency_seconds: 5,
+                latency: latency::Rounds { seconds: 5, rounds: 1 },
                 grants: Turns::new(60_000, 2),
                 datasets: 50,
                 depth: 50_000,
@@ -97,7 +97,7 @@ impl Sizes {
                 webhooks: Webhooks { receivers: 50, events_each: 4_000, rounds: 3 },
                 postgres: 60_000,
                 gateway: 100_000,
-                latency_seconds: 15,
+                latency: latency::Rounds { seconds: 5, rounds: 3 },
                 grants: Turns::new(300_000, 3),
                 datasets: 500,
                 depth: 751_200,
@@ -206,21 +206,21 @@ fn on_one_cluster(
         report.rows.extend(gateway::gateway(&cluster, sizes.gateway, sizes.turns.rounds)?);
     }
     if wanted(&["latency"]) {
-        let mut rates = vec![1_000, 10_000];
-        if !options.quick {
-            eprintln!("validator and router at once");
-            let sustained = latency::both_at_once(&cluster, sizes.turns.records / 2)?;
-            report.figures.push(Figure::new(
-                "validator and router at once, beside a publisher and a subscriber",
-                sustained,
-                "events/s",
-            ));
-            rates.push((sustained / 2_000.0) as u32 * 1_000);
-        }
-        for (turn, rate) in (2..).zip(rates) {
-            eprintln!("latency at {rate} events/s");
-            report.latency.extend(latency::run(&cluster, turn, rate, sizes.latency_seconds, !options.quick)?);
-        }
+        let second = match options.quick {
+            true => 10_000,
+            false => {
+                eprintln!("validator and router at once");
+                let sustained = latency::both_at_once(&cluster, sizes.turns.records / 2)?;
+                report.figures.push(Figure::new(
+                    "validator and router at once, beside a publisher and a subscriber",
+                    sustained,
+                    "events/s",
+                ));
+                // Half of it, in whole thousands.
+                (sustained / 2_000.0).max(1.0) as u32 * 1_000
+            }
+        };
+        report.latency = latency::run(&cluster, &[1_000, second], sizes.latency, !options.quick)?;
     }
     if let Some(directory) = &options.kafka_streams {
         eprintln!("validator and router, processes of their own");

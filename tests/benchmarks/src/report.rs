@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::figure::Figure;
+use crate::measure::median;
 use crate::peer::Comparison;
 use crate::svg::Curve;
 
@@ -17,12 +18,9 @@ pub struct Row {
     pub events_per_second: f64,
     pub cpu_us_per_event: f64,
     /// Events per second ÷ those of the limit in the same round.
-    pub ratio: Option<f64>,
+    pub ratio: Option<Ratio>,
     /// CPU per event ÷ that of the limit in the same round.
-    pub cpu_ratio: Option<f64>,
-    /// Least and greatest `ratio` of the rounds.
-    pub spread: Option<(f64, f64)>,
-    pub cpu_spread: Option<(f64, f64)>,
+    pub cpu_ratio: Option<Ratio>,
     /// Of the process while this ran, the measuring's own among it.
     pub peak_memory_mib: Option<u64>,
     /// Events in the first second after a cold start ÷ events in a second later on.
@@ -33,8 +31,37 @@ pub struct Row {
 pub struct LatencyRow {
     pub what: String,
     pub rate_per_second: u32,
+    /// The middle of the rounds, as all that follows.
     pub p50_ms: f64,
     pub p99_ms: f64,
+    /// ÷ those of the limit in the same round.
+    pub p50_ratio: Option<Ratio>,
+    pub p99_ratio: Option<Ratio>,
+}
+
+/// Of ours to the limit, of the middle round.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Ratio {
+    pub middle: f64,
+    /// Of all rounds.
+    pub least: f64,
+    pub greatest: f64,
+}
+
+impl Ratio {
+    /// Of the rounds' ratios.
+    pub fn of(rounds: &[f64]) -> Self {
+        let (least, greatest) = rounds
+            .iter()
+            .fold((f64::INFINITY, 0.0_f64), |(least, greatest), ratio| (ratio.min(least), ratio.max(greatest)));
+        Self { middle: median(rounds), least, greatest }
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2}–{:.2})", self.middle, self.least, self.greatest)
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,11 +115,23 @@ impl fmt::Display for Report {
             )?;
         }
         if !self.latency.is_empty() {
-            writeln!(f, "\n| Latency, publish → read_committed subscriber | events/s | p50 ms | p99 ms |")?;
-            writeln!(f, "|---|---|---|---|")?;
+            writeln!(
+                f,
+                "\n| Latency, publish → read_committed subscriber | events/s | p50 ms | p99 ms | p50 ÷ limit | p99 ÷ limit |"
+            )?;
+            writeln!(f, "|---|---|---|---|---|---|")?;
         }
         for row in &self.latency {
-            writeln!(f, "| {} | {} | {:.0} | {:.0} |", row.what, row.rate_per_second, row.p50_ms, row.p99_ms)?;
+            writeln!(
+                f,
+                "| {} | {} | {:.0} | {:.0} | {} | {} |",
+                row.what,
+                row.rate_per_second,
+                row.p50_ms,
+                row.p99_ms,
+                or_dash(row.p50_ratio),
+                or_dash(row.p99_ratio)
+            )?;
         }
         if !self.figures.is_empty() {
             writeln!(f, "\n| What | measured | goal |\n|---|---|---|")?;
@@ -121,9 +160,9 @@ impl Report {
                 row.what,
                 grouped(row.events_per_second),
                 row.cpu_us_per_event,
-                ratio(row.ratio, row.spread),
-                ratio(row.cpu_ratio, row.cpu_spread),
-                row.peak_memory_mib.map_or_else(|| "–".to_owned(), |mib| mib.to_string()),
+                or_dash(row.ratio),
+                or_dash(row.cpu_ratio),
+                or_dash(row.peak_memory_mib),
             )?;
         }
         for row in &self.rows {
@@ -139,13 +178,8 @@ impl Report {
     }
 }
 
-/// The middle round's, with the least and the greatest behind it.
-fn ratio(value: Option<f64>, spread: Option<(f64, f64)>) -> String {
-    match (value, spread) {
-        (None, _) => "–".to_owned(),
-        (Some(value), None) => format!("{value:.2}"),
-        (Some(value), Some((least, most))) => format!("{value:.2} ({least:.2}–{most:.2})"),
-    }
+fn or_dash(value: Option<impl fmt::Display>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
 /// Thousands apart.

@@ -2,8 +2,8 @@
 
 use anyhow::Context as _;
 
-use crate::Row;
 use crate::measure::{Stretch, median};
+use crate::{Ratio, Row};
 
 /// A name, and what is measured once a round.
 pub type Turn<'a> = (&'a str, &'a dyn Fn() -> anyhow::Result<Stretch>);
@@ -41,17 +41,10 @@ pub fn in_turns(limit: Turn<'_>, own: Turn<'_>, rounds: u32) -> anyhow::Result<V
         events: pairs.iter().map(|pair| pair.1.events).sum(),
         events_per_second: median(&of(&|pair| pair.1.events_per_second())),
         cpu_us_per_event: median(&of(&|pair| pair.1.cpu_us_per_event())),
-        ratio: Some(median(&ratios)),
-        cpu_ratio: Some(median(&cpu_ratios)),
-        spread: Some(spread(&ratios)),
-        cpu_spread: Some(spread(&cpu_ratios)),
+        ratio: Some(Ratio::of(&ratios)),
+        cpu_ratio: Some(Ratio::of(&cpu_ratios)),
         peak_memory_mib: Some(peak(&|pair| pair.1)),
         first_second,
     };
     Ok(vec![limit_row, own_row])
-}
-
-/// Least and greatest.
-pub fn spread(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::INFINITY, 0.0), |(least, most), value| (value.min(least), value.max(most)))
 }

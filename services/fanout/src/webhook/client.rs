@@ -2,7 +2,7 @@
 //! delivery must not have done: it follows no redirect, asks no proxy, keeps no cookie and decodes no body.
 //!
 //! hyper-util's client, not the one of reqwest that stands on it: that one parses the URL and copies all headers anew for each
-//! request, for redirects and retries of its own, which are off here (docs/performance.md, "The ways in and out, width").
+//! request, for redirects and retries of its own, which are off here (docs/performance.md, "Webhooks").
 
 use std::error::Error;
 use std::task::{Context, Poll};

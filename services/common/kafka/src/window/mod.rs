@@ -206,7 +206,7 @@ struct Window<D> {
     places: Places,
     is_releasing: bool,
     is_confirming: bool,
-    /// All on the window's own task: one for each record costs more (docs/performance.md, "The ways in and out, width").
+    /// All on the window's own task: one for each record costs more (docs/performance.md, "Webhooks").
     running: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// Set once; nothing starts after it.
     parked: Option<String>,
