@@ -5,7 +5,7 @@ mod linger;
 mod stall;
 pub mod tls;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -34,8 +34,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FINISH_LIMIT: Duration = Duration::from_secs(12);
 
 /// What a connection is told that is one too many, before it is closed.
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+static TOO_MANY: LazyLock<String> = LazyLock::new(|| {
+    let problem = serde_json::json!({
+        "type": problem_type("unavailable"),
+        "title": "Not now; nothing was lost, send it again",
+        "status": 503,
+        "detail": "there are as many connections as may be; come again in a second, and keep a connection for several requests",
+    })
+    .to_string();
+    let length = problem.len();
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n{problem}"
+    )
+});
 
 /// What hyper needs at least for a head.
 pub const MIN_HEAD_BYTES: usize = 8192;
@@ -194,7 +206,7 @@ impl Doors {
     fn turn_away(&self, stream: &TcpStream) {
         self.server.connections.refused.inc();
         if self.server.tls.is_none() {
-            let _ = stream.try_write(TOO_MANY);
+            let _ = stream.try_write(TOO_MANY.as_bytes());
         }
     }
 

@@ -80,7 +80,11 @@ async fn connections_are_bounded_and_one_too_many_is_told_when_to_come_back() {
     assert_eq!(status(&mut second, &get).await, "HTTP/1.1 200");
     let mut third = TcpStream::connect(address).await.unwrap();
     let answer = rest(&mut third).await;
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1"), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 1"), "{answer}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&problem["status"], &problem["type"]), (&503.into(), &"urn:freshet:problem:unavailable".into()));
     assert_eq!(fixture.metric("freshet_gateway_connections_refused_total").unwrap(), "1");
     drop(first);
     let deadline = tokio::time::Instant::now() + LIMIT;
