@@ -73,6 +73,7 @@ mod tests {
             ..Row::default()
         });
         report.figures.push(Figure::new("walker", ns, "ns"));
+        report.figures.push(Figure::ratio("grants", Ratio::of(&[ns / 300.0, ns / 100.0])));
         report
     }
 
@@ -89,6 +90,7 @@ mod tests {
         let table = compare(&save("a.json", &report(10.0, 600.0)), &save("b.json", &after)).expect("a table");
         assert!(table.contains("| validator: CPU µs an event | 10.00 | 5.00 | 0.50 |"), "{table}");
         assert!(table.contains("| walker | 600.00 | 300.00 | 0.50 |"), "{table}");
+        assert!(table.contains("| grants | 2.00 | 1.00 | 0.50 |"), "{table}");
         assert!(!table.contains("new") && !table.contains("CPU ÷ limit"), "{table}");
     }
 

@@ -313,3 +313,19 @@ impl Paced<'_> {
 fn now_us() -> anyhow::Result<u64> {
     Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_stands_to_the_limit_of_the_same_round() {
+        let turns = |values: [(f64, f64); 3]| values.map(|(p50_ms, p99_ms)| Latency { p50_ms, p99_ms });
+        let limit = turns([(10.0, 20.0), (20.0, 80.0), (40.0, 40.0)]);
+        let own = row("ours", 1_000, &turns([(20.0, 10.0), (20.0, 80.0), (50.0, 80.0)]), Some(&limit));
+        assert_eq!((own.p50_ms, own.p99_ms), (20.0, 80.0));
+        assert_eq!(own.p50_ratio, Some(Ratio { middle: 1.25, least: 1.0, greatest: 2.0 }));
+        assert_eq!(own.p99_ratio, Some(Ratio { middle: 1.0, least: 0.5, greatest: 2.0 }));
+        assert_eq!(row("limit", 1_000, &limit, None).p50_ratio, None);
+    }
+}

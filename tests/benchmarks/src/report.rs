@@ -39,17 +39,17 @@ pub struct LatencyRow {
     pub p99_ratio: Option<Ratio>,
 }
 
-/// Of ours to the limit, of the middle round.
+/// How one thing stands to another of the same round.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
+    /// Of the rounds.
     pub middle: f64,
-    /// Of all rounds.
     pub least: f64,
     pub greatest: f64,
 }
 
 impl Ratio {
-    /// Of the rounds' ratios.
+    /// One of each round, at least one.
     pub fn of(rounds: &[f64]) -> Self {
         let (least, greatest) = rounds
             .iter()
