@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use freshet_catalog_model::Delivery;
 use freshet_core::{clients, topics};
-use freshet_kafka::{Connection, admin};
+use freshet_kafka::{Connection, offsets};
 
 use crate::Shared;
 
@@ -37,6 +37,6 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
 /// Offsets between what the group has committed and the ends. Transaction markers take offsets too, so a group that has
 /// everything may be one behind per partition.
 fn behind(connection: &Connection, group: &str, topic: &str) -> Result<i64, freshet_kafka::Error> {
-    let partitions = admin::committed_and_ends(connection, group, topic)?;
+    let partitions = offsets::committed_and_ends(connection, group, topic)?;
     Ok(partitions.iter().map(|(at, marks)| (marks.end - at.unwrap_or(marks.earliest)).max(0)).sum())
 }

@@ -11,7 +11,7 @@ use freshet_catalog_model::{Catalog, Delivery, Grant};
 use freshet_core::{Fault, Replay, ReplayRange, clients, topics};
 use freshet_kafka::catalog::CatalogHandle;
 use freshet_kafka::reader::Reader;
-use freshet_kafka::{Connection, Error, admin};
+use freshet_kafka::{Connection, Error, offsets};
 use freshet_runtime::CancellationToken;
 use serde::Serialize;
 
@@ -196,6 +196,6 @@ impl Instruments {
 }
 
 fn committed(connection: &Connection, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>, Error> {
-    let committed = admin::committed(connection, group, topic)?;
+    let committed = offsets::committed(connection, group, topic)?;
     Ok((0..).zip(committed).filter_map(|(partition, offset)| Some((partition, offset?))).collect())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use freshet_core::{Fault, topics};
-use freshet_kafka::admin::Offsets;
+use freshet_kafka::offsets::Offsets;
 use freshet_kafka::{Aside, Connection, TopicId};
 use serde::{Deserialize, Serialize};
 

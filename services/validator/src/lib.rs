@@ -36,7 +36,7 @@ mod steps;
 mod transition;
 mod version;
 
-use freshet_kafka::admin::Offsets;
+use freshet_kafka::offsets::Offsets;
 use freshet_kafka::{Connection, service};
 use freshet_runtime::Context;
 use jiff::{SignedDuration, Timestamp};

@@ -50,9 +50,16 @@ pub fn run(cluster: &Cluster, rates: &[u32], rounds: Rounds, as_much: bool) -> a
         eprintln!("latency at {rate} events/s");
         let pace = Pace { rate, seconds: rounds.seconds };
         let (mut limit, mut writes_as_much, mut own) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..rounds.rounds {
-            // First, so that the others' turns begin when it has read its state back.
-            own.push(Paced { cluster, input: INPUT, output: &view, pace }.run(&mut generator)?);
+        for round in 0..rounds.rounds {
+            let mut own_turn = |generator: &mut Generator| {
+                own.push(Paced { cluster, input: INPUT, output: &view, pace }.run(generator)?);
+                anyhow::Ok(())
+            };
+            // Ours goes first and last in turn: whoever goes first meets what the round before left behind. In the first
+            // round first, so that the others' turns begin when it has read its state back.
+            if round % 2 == 0 {
+                own_turn(&mut generator)?;
+            }
             let mut pass = |second: &[CopyTo]| {
                 let hops =
                     [Hop { input: "limit.input", outputs: &first }, Hop { input: "limit.hop1", outputs: second }];
@@ -63,6 +70,10 @@ pub fn run(cluster: &Cluster, rates: &[u32], rounds: Rounds, as_much: bool) -> a
             if as_much {
                 writes_as_much.push(pass(&three)?);
             }
+            if round % 2 == 1 {
+                own_turn(&mut generator)?;
+            }
+            eprintln!("{}", told(round, [("limit", &limit), ("as much", &writes_as_much), ("ours", &own)]));
         }
         rows.push(row("limit: pass-through, two hops", rate, &limit, None));
         if as_much {
@@ -81,6 +92,13 @@ pub fn run(cluster: &Cluster, rates: &[u32], rounds: Rounds, as_much: bool) -> a
 struct Latency {
     p50_ms: f64,
     p99_ms: f64,
+}
+
+/// The last turn of each row.
+fn told(round: u32, rows: [(&str, &Vec<Latency>); 3]) -> String {
+    let last = rows.iter().filter_map(|(name, turns)| Some((name, turns.last()?)));
+    let turns: Vec<_> = last.map(|(name, turn)| format!("{name} {:.0}, {:.0} ms", turn.p50_ms, turn.p99_ms)).collect();
+    format!("  round {}: {}", round + 1, turns.join("; "))
 }
 
 /// The middle of the rounds, and how they stand to the limit of the same round.

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::admin::{Offsets, Watermarks};
 use crate::calls::Asked;
 use crate::client::Loner;
 use crate::error::{Exit, classify};
-use crate::{Connection, Error, OwnedRecord, TopicId, admin, client, settings};
+use crate::offsets::{Offsets, Watermarks};
+use crate::{Connection, Error, OwnedRecord, TopicId, admin, client, offsets, settings};
 use silence::Silence;
 
 /// A batch that has as much is closed: records may be large, and there are many readers.
@@ -138,7 +138,7 @@ impl BatchReader {
         let places: Vec<(String, i32)> =
             self.positions.keys().map(|partition| (self.topic.clone(), *partition)).collect();
         // Brokers that are away say nothing either.
-        let ends = admin::stable_ends(self.offsets.client(), places.iter()).unwrap_or_default();
+        let ends = offsets::stable_ends(self.offsets.client(), places.iter()).unwrap_or_default();
         let ends = ends.into_iter().map(|((_, partition), end)| (partition, end)).collect();
         if let Some(partition) = self.silence.look(ends) {
             tracing::warn!(

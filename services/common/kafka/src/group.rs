@@ -19,9 +19,9 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use crate::admin::Offsets;
 use crate::calls::{Asked, bounded};
-use crate::{Connection, Error, admin, client, settings};
+use crate::offsets::Offsets;
+use crate::{Connection, Error, client, offsets, settings};
 use identities::Identities;
 pub(crate) use positions::Gone;
 use stalls::{Fetched, Place, Stalls};
@@ -218,7 +218,7 @@ impl Member {
         // Taken: what the next look sees must be newer.
         let fetched =
             std::mem::take(&mut *consumer.client().context().fetched.lock().unwrap_or_else(PoisonError::into_inner));
-        let (topic, partition) = self.stalls.look(&fetched, || admin::stable_ends(consumer, fetched.keys()))?;
+        let (topic, partition) = self.stalls.look(&fetched, || offsets::stable_ends(consumer, fetched.keys()))?;
         Some(format!("nothing comes of {topic}[{partition}], which has more: it is fetched anew"))
     }
 
@@ -296,7 +296,7 @@ mod tests {
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
     use super::*;
-    use crate::admin::TopicSpec;
+    use crate::admin::{self, TopicSpec};
 
     const TOPIC: &str = "stalls";
 

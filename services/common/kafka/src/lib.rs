@@ -18,6 +18,7 @@ mod group;
 mod headers;
 pub mod metrics;
 mod native;
+pub mod offsets;
 pub mod publisher;
 pub mod reader;
 mod reason;

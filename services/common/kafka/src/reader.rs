@@ -7,10 +7,10 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use crate::admin::{Offsets, Watermarks};
 use crate::calls::bounded;
 use crate::client::Loner;
 use crate::error::{Exit, classify};
+use crate::offsets::{Offsets, Watermarks};
 use crate::record::borrow_headers;
 use crate::{Connection, Error, TopicId, client, settings};
 

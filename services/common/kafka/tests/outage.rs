@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use freshet_kafka::publisher::Publisher;
-use freshet_kafka::{Connection, Record, admin};
+use freshet_kafka::{Connection, Record, admin, offsets};
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
@@ -63,7 +63,7 @@ async fn committed_offsets_are_found_when_the_coordinator_comes_up() {
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE; 3],
     );
     let connection = Connection::to(mock.bootstrap_servers());
-    let committed = tokio::task::spawn_blocking(move || admin::committed(&connection, "readers", "events"));
+    let committed = tokio::task::spawn_blocking(move || offsets::committed(&connection, "readers", "events"));
     assert_eq!(committed.await.unwrap().unwrap(), [None, None]);
 }
 

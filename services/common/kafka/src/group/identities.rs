@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use freshet_core::{Fault, TopicPartition};
 
 use super::Member;
-use crate::admin::Offsets;
+use crate::offsets::Offsets;
 use crate::{Aside, TopicId};
 
 /// How long a topic that was made anew may be read at the old one's offsets.

@@ -8,9 +8,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Member;
-use crate::admin::Watermarks;
 use crate::calls::bounded;
 use crate::client::Loner;
+use crate::offsets::Watermarks;
 use crate::window::Start;
 use crate::{Error, settings};
 

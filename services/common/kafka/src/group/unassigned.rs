@@ -11,8 +11,8 @@ use rdkafka::consumer::Consumer as _;
 
 use super::Member;
 use super::stalls::Place;
-use crate::admin::Offsets;
 use crate::calls::bounded;
+use crate::offsets::Offsets;
 use crate::{Aside, Error, describe};
 
 /// Between two looks. A partition that is new must have been given to somebody by the second: clients look for new ones every

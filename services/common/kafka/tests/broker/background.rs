@@ -115,7 +115,7 @@ fn background_work_goes_on_without_input_and_once_each() {
         std::thread::spawn(move || transactional::run(&mut stage, &connection(), &settings, &metrics, &stop))
     };
     eventually("the source is copied", 60, || {
-        let ends = freshet_kafka::admin::end_offsets(&connection(), &output).unwrap();
+        let ends = freshet_kafka::offsets::ends(&connection(), &output).unwrap();
         thread.is_finished() || (ends.iter().all(|ends| ends.end >= 96) && done.load(Ordering::Relaxed) >= 14)
     });
     stop.cancel();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use freshet_kafka::Connection;
 use freshet_kafka::admin::{self, TopicSpec};
+use freshet_kafka::offsets;
 use freshet_kafka::transactional::LoopSettings;
 
 use crate::copy::{Copy, Order, Running};
@@ -32,7 +33,7 @@ fn make(topic: &str) {
     eventually("the topic is there again", 30, || {
         let made = admin::ensure_topics(&connection(), std::slice::from_ref(&spec));
         made.is_ok_and(|made| made.created == [topic])
-            || admin::end_offsets(&connection(), topic).is_ok_and(|ends| ends.iter().all(|at| at.end == 0))
+            || offsets::ends(&connection(), topic).is_ok_and(|ends| ends.iter().all(|at| at.end == 0))
     });
 }
 
@@ -47,7 +48,7 @@ fn what_is_deleted_behind_the_position_of_an_idle_loop_is_no_loss() {
     publish(&input, 0..200);
     let running = Running::start(Copy::new(&input, &output), connection(), settings(&name));
     eventually("all is copied", 60, || running.committed() == 200 || running.has_ended());
-    for (partition, at) in admin::end_offsets(&connection(), &input).unwrap().iter().enumerate() {
+    for (partition, at) in offsets::ends(&connection(), &input).unwrap().iter().enumerate() {
         delete_before(&input, partition as i32, at.end);
     }
     publish(&input, 200..400);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use freshet_kafka::admin;
+use freshet_kafka::offsets;
 use freshet_kafka::transactional::LoopSettings;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -49,7 +49,7 @@ fn bombs(topic: &str, codec: &str, bytes: usize, count: usize) {
 }
 
 fn end_of_partition_0(topic: &str) -> i64 {
-    admin::end_offsets(&connection(), topic).unwrap()[0].end
+    offsets::ends(&connection(), topic).unwrap()[0].end
 }
 
 /// A batch beyond what an answer may become is no reason to end, and takes no memory: all departments would be without the

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use freshet_kafka::transactional::LoopSettings;
-use freshet_kafka::{Connection, admin};
+use freshet_kafka::{Connection, offsets};
 use freshet_testkit::{Broker, BrokerSettings};
 
 use crate::copy::{Copy, Running};
@@ -51,7 +51,7 @@ fn goes_away(end: fn(&mut Broker)) {
         is_open.recv_timeout(Duration::from_secs(60)).unwrap();
         let before = running.committed();
         eventually("the markers of the transaction before", 60, || {
-            let committed = admin::committed(&here, &name, &input).unwrap_or_default();
+            let committed = offsets::committed(&here, &name, &input).unwrap_or_default();
             committed.into_iter().flatten().sum::<i64>().unsigned_abs() == before
         });
         end(&mut broker);

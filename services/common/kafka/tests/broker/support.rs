@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use freshet_kafka::admin::{self, TopicSpec};
 use freshet_kafka::batches::BatchReader;
+use freshet_kafka::offsets;
 use freshet_kafka::{Connection, OwnedRecord};
 use freshet_testkit::Broker;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -159,8 +160,8 @@ pub fn eventually(what: &str, seconds: u64, mut condition: impl FnMut() -> bool)
 
 /// True where the group has committed behind every record of the topic.
 pub fn is_caught_up(connection: &Connection, group: &str, topic: &str) -> bool {
-    let ends = admin::end_offsets(connection, topic);
-    let committed = admin::committed(connection, group, topic);
+    let ends = offsets::ends(connection, topic);
+    let committed = offsets::committed(connection, group, topic);
     let (Ok(ends), Ok(committed)) = (ends, committed) else { return false };
     ends.iter().zip(committed).all(|(ends, at)| at.unwrap_or(0) == ends.end)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use freshet_kafka::Connection;
 use freshet_kafka::admin::{self, TopicSpec};
+use freshet_kafka::offsets;
 use freshet_testkit::broker::Life;
 use freshet_testkit::{Broker, BrokerSettings};
 
@@ -24,7 +25,7 @@ fn topics_of_many_partitions_can_be_used_when_they_are_made() {
     let made = admin::ensure_topics(&connection, &specs).unwrap();
     assert_eq!(made.created.len(), 3);
     for spec in &specs {
-        let ends = admin::end_offsets(&connection, &spec.name).unwrap();
+        let ends = offsets::ends(&connection, &spec.name).unwrap();
         assert_eq!(ends.len(), 600);
     }
 }

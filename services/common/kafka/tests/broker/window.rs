@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use freshet_core::Fault;
 use freshet_kafka::window::{self, Attempt, Deliver, Place, Start, WindowEnd, WindowSettings};
-use freshet_kafka::{OwnedRecord, WindowMetrics, admin};
+use freshet_kafka::{OwnedRecord, WindowMetrics, offsets};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -114,7 +114,7 @@ fn due(range: std::ops::Range<u32>) -> BTreeMap<String, Vec<u32>> {
 async fn committed(group: &str, topic: &str) -> i64 {
     let (group, topic) = (group.to_owned(), topic.to_owned());
     tokio::task::spawn_blocking(move || {
-        admin::committed(&connection(), &group, &topic).unwrap().into_iter().flatten().sum()
+        offsets::committed(&connection(), &group, &topic).unwrap().into_iter().flatten().sum()
     })
     .await
     .unwrap()
@@ -172,7 +172,7 @@ async fn a_parked_window_keeps_everything() {
     // 130 is the 34th record of its partition (2): at most 33 of it are committed.
     let offsets = {
         let (group, topic) = (group.clone(), topic.clone());
-        tokio::task::spawn_blocking(move || admin::committed(&connection(), &group, &topic).unwrap()).await.unwrap()
+        tokio::task::spawn_blocking(move || offsets::committed(&connection(), &group, &topic).unwrap()).await.unwrap()
     };
     let before = (0..130).filter(|number| (number % 50) % 4 == (130 % 50) % 4).count() as i64;
     assert!(offsets[(130 % 50) as usize % 4].unwrap_or(0) <= before, "{offsets:?}, {before}");
