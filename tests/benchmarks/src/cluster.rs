@@ -42,7 +42,7 @@ pub struct Cluster {
     pub runtime: tokio::runtime::Runtime,
     pub folder: tempfile::TempDir,
     // Dropped last: the broker ends when everything that talks to it has ended.
-    _broker: Broker,
+    broker: Broker,
 }
 
 impl Cluster {
@@ -66,7 +66,7 @@ impl Cluster {
             input: TopicSpec { name: String::new(), partitions: 0, may_grow: false, settings: BTreeMap::new() },
             runtime,
             folder,
-            _broker: broker,
+            broker,
         };
         cluster.change(files)?;
         cluster.schema_id = cluster.schema_of("licence")?;
@@ -84,6 +84,10 @@ impl Cluster {
         catalog::write(&self.connection, &changes.puts(), &changes.removals())?;
         self.catalog = changes.into_after();
         Ok(())
+    }
+
+    pub fn broker_pid(&self) -> anyhow::Result<u32> {
+        self.broker.pid_of(0).context("the broker has ended")
     }
 
     /// Publishes licences with their headers, as a department would.

@@ -34,7 +34,6 @@ pub struct Rounds {
 /// Each rate, in events a second, in rounds: ours, the limit, and with `as_much` also a limit that writes as much as the
 /// router does, which says how much of the difference is the broker's work.
 pub fn run(cluster: &Cluster, rates: &[u32], rounds: Rounds, as_much: bool) -> anyhow::Result<Vec<LatencyRow>> {
-    let first = [CopyTo { topic: "limit.hop1".to_owned(), value_bytes: None, one_of: 1 }];
     let one = [CopyTo { topic: "limit.hop2".to_owned(), value_bytes: None, one_of: 1 }];
     let three = hops::as_three_views(cluster)?;
     let view = format!("view.{}", cluster.view_of("counter")?);
@@ -60,12 +59,7 @@ pub fn run(cluster: &Cluster, rates: &[u32], rounds: Rounds, as_much: bool) -> a
             if round % 2 == 0 {
                 own_turn(&mut generator)?;
             }
-            let mut pass = |second: &[CopyTo]| {
-                let hops =
-                    [Hop { input: "limit.input", outputs: &first }, Hop { input: "limit.hop1", outputs: second }];
-                let paced = Paced { cluster, input: "limit.input", output: &second[0].topic, pace };
-                beside(cluster, hops, || paced.run(&mut generator))
-            };
+            let mut pass = |second: &[CopyTo]| pass_through(cluster, second, pace, &mut generator);
             limit.push(pass(&one)?);
             if as_much {
                 writes_as_much.push(pass(&three)?);
@@ -92,6 +86,26 @@ pub fn run(cluster: &Cluster, rates: &[u32], rounds: Rounds, as_much: bool) -> a
 struct Latency {
     p50_ms: f64,
     p99_ms: f64,
+}
+
+/// A turn of the row that writes as much as the router, for its broker's sake.
+pub fn not_counted(cluster: &Cluster) -> anyhow::Result<()> {
+    let second = hops::as_three_views(cluster)?;
+    let pace = Pace { rate: 5_000, seconds: 4 };
+    pass_through(cluster, &second, pace, &mut cluster.new_entities(3)?).map(drop)
+}
+
+/// A turn of two pass-throughs, of which the second writes `second`.
+fn pass_through(
+    cluster: &Cluster,
+    second: &[CopyTo],
+    pace: Pace,
+    generator: &mut Generator,
+) -> anyhow::Result<Latency> {
+    let first = [CopyTo { topic: "limit.hop1".to_owned(), value_bytes: None, one_of: 1 }];
+    let hops = [Hop { input: "limit.input", outputs: &first }, Hop { input: "limit.hop1", outputs: second }];
+    let paced = Paced { cluster, input: "limit.input", output: &second[0].topic, pace };
+    beside(cluster, hops, || paced.run(generator))
 }
 
 /// The last turn of each row.

@@ -23,6 +23,7 @@ mod report;
 mod svg;
 mod turns;
 pub mod walker;
+mod warm_up;
 mod width;
 
 use std::path::PathBuf;
@@ -94,7 +95,7 @@ impl Sizes {
             false => Self {
                 turns: Turns::new(1_200_000, 3),
                 webhook: Webhooks { receivers: 1, events_each: 40_000, rounds: 3 },
-                webhooks: Webhooks { receivers: 50, events_each: 4_000, rounds: 3 },
+                webhooks: Webhooks { receivers: 50, events_each: 2_500, rounds: 3 },
                 postgres: 60_000,
                 gateway: 100_000,
                 latency: latency::Rounds { seconds: 5, rounds: 3 },
@@ -174,6 +175,10 @@ fn on_one_cluster(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let cluster = Cluster::start()?;
+    if !options.quick {
+        eprintln!("the broker warms up");
+        warm_up::until_compiled(&cluster)?;
+    }
     let hops = wanted(&["validator", "router"]);
     let ways_out = wanted(&["fanout", "postgres"]);
     let records = if hops || options.kafka_streams.is_some() { sizes.turns.records } else { sizes.view() * 11 / 10 };

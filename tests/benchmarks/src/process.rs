@@ -113,10 +113,7 @@ impl Process {
 
     /// User and system time of all its threads, in steps of the system's clock tick.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.pid()))?;
-        let ticks = ticks_of(&stat).context("/proc/PID/stat is not as proc(5) says")?;
-        let a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
-        Ok(Duration::from_secs_f64(ticks as f64 / a_second as f64))
+        cpu_in(&std::fs::read_to_string(format!("/proc/{}/stat", self.child.pid()))?)
     }
 
     /// Now, and the most since the start.
@@ -159,6 +156,13 @@ fn sum_of(metrics: &str, name: &str) -> u64 {
         value.parse::<f64>().ok()
     });
     values.sum::<f64>() as u64
+}
+
+/// User and system time, in steps of the system's clock tick, of a process or thread whose `stat` this is.
+pub fn cpu_in(stat: &str) -> anyhow::Result<Duration> {
+    let ticks = ticks_of(stat).context("/proc/PID/stat is not as proc(5) says")?;
+    let a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
+    Ok(Duration::from_secs_f64(ticks as f64 / a_second as f64))
 }
 
 /// Fields 14 and 15 of proc(5), counted behind the name, which may hold blanks.
