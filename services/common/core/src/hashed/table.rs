@@ -223,6 +223,7 @@ mod tests {
             let (slots, len) = (table.slots.capacity(), table.len());
             assert!(len < 1_000 || (slots * 5 < len * 6 + 500 && len * 10 <= slots * 9 + 10), "{len} in {slots}");
         }
+        assert!((0..100_000_u32).all(|number| table.get(seed.key(&number.to_be_bytes())) == Some(number)));
         table.retain(|number| number < 1_000);
         assert!(table.len() == 1_000 && table.slots.capacity() < 1_400, "{}", table.slots.capacity());
         assert_eq!(size_of::<Row<u32>>(), 16);
