@@ -244,7 +244,7 @@ pub struct CompletionsArguments {
 pub struct BenchArguments {
     #[command(subcommand)]
     pub action: Option<BenchAction>,
-    /// A third of the records, fewer rounds, less of what is wide and deep: under two minutes
+    /// A third of the records, fewer rounds, less of what is wide and deep: about two minutes
     #[arg(long)]
     pub quick: bool,
     /// Measure only this: walker, validator, router, fanout, postgres, gateway, latency, grants, width or depth; may be

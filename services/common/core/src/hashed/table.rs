@@ -87,28 +87,14 @@ impl<V: Copy + Default> Table<V> {
         (self.len + 1) * 10 > self.homes * 9
     }
 
-    /// Spreads the rows over a seventeenth more of places.
+    /// By a seventeenth.
     fn grow(&mut self) {
-        let (homes, slots) = (homes_for(self.len), self.slots.len());
-        // No row's home moves by more than that, so that of the rows, all moved by as much, none that still has to go to its
-        // place is in the way of those before it.
-        let more = homes - self.homes;
-        self.slots.reserve_exact(more);
-        self.slots.resize(slots + more, Row::none());
-        self.slots.copy_within(..slots, more);
-        self.slots[..more].fill(Row::none());
-        let mut free = 0;
-        for from in more..slots + more {
-            if self.slots[from].is_none() {
-                continue;
-            }
-            let row = std::mem::replace(&mut self.slots[from], Row::none());
-            let to = home(row.hash, homes).max(free);
-            self.slots[to] = row;
-            free = to + 1;
-        }
-        self.slots.truncate(homes.max(free));
+        let homes = homes_for(self.len);
+        // No row's home moves by more than that.
+        let by = homes - self.homes;
         self.homes = homes;
+        let free = self.spread(by);
+        self.slots.truncate(homes.max(free));
     }
 
     /// Drops what is not to be kept, and makes the table as large as the rest asks for.
@@ -123,23 +109,32 @@ impl<V: Copy + Default> Table<V> {
         }
         self.slots.truncate(len);
         self.len = len;
-        self.homes = homes_for(len);
-        let homes = self.homes;
+        let homes = homes_for(len);
+        self.homes = homes;
         let end = self.slots.iter().fold(0, |free, row| home(row.hash, homes).max(free) + 1).max(homes);
-        // All to the end, and from there each to its place: what is not moved yet is never in the way, since as many slots
-        // follow a place as rows that go behind it.
-        self.slots.reserve_exact(end - len);
-        self.slots.resize(end, Row::none());
+        self.spread(end - len);
         self.slots.shrink_to_fit();
-        self.slots.copy_within(..len, end - len);
-        self.slots[..end - len].fill(Row::none());
+    }
+
+    /// Moves all slots by so many, and from there each row to its place. No place may lie farther than that from where its row
+    /// stood: then what is not moved yet is never in the way. Returns what is free behind the last row.
+    fn spread(&mut self, by: usize) -> usize {
+        let slots = self.slots.len();
+        self.slots.reserve_exact(by);
+        self.slots.resize(slots + by, Row::none());
+        self.slots.copy_within(..slots, by);
+        self.slots[..by].fill(Row::none());
         let mut free = 0;
-        for from in end - len..end {
+        for from in by..slots + by {
+            if self.slots[from].is_none() {
+                continue;
+            }
             let row = std::mem::replace(&mut self.slots[from], Row::none());
-            let to = home(row.hash, homes).max(free);
+            let to = home(row.hash, self.homes).max(free);
             self.slots[to] = row;
             free = to + 1;
         }
+        free
     }
 
     /// Where the hash is, or where it belongs.
