@@ -247,6 +247,9 @@ pub struct BenchArguments {
     /// A third of the records, fewer rounds, less of what is wide and deep: about two minutes
     #[arg(long)]
     pub quick: bool,
+    /// Short for --output json: what `bench compare` takes
+    #[arg(long)]
+    pub json: bool,
     /// Measure only this: walker, validator, router, fanout, postgres, gateway, latency, grants, width or depth; may be
     /// given several times
     #[arg(long, value_name = "PART")]
@@ -268,7 +271,7 @@ pub struct BenchArguments {
 
 #[derive(Debug, Subcommand)]
 pub enum BenchAction {
-    /// Compare what two runs printed with --output json
+    /// Compare what two runs printed with --json
     Compare { before: PathBuf, after: PathBuf },
 }
 

@@ -14,8 +14,7 @@ pub fn compare(before: &Path, after: &Path) -> anyhow::Result<String> {
 
 fn read(path: &Path) -> anyhow::Result<Report> {
     let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{} is not what `freshet bench --output json` prints", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is not what `freshet bench --json` prints", path.display()))
 }
 
 fn table(before: &Report, after: &Report) -> String {
@@ -100,6 +99,6 @@ mod tests {
         let path = folder.path().join("x.json");
         std::fs::write(&path, "{}").expect("written");
         let error = compare(&path, &path).expect_err("no report").to_string();
-        assert!(error.contains("x.json") && error.contains("bench --output json"), "{error}");
+        assert!(error.contains("x.json") && error.contains("bench --json"), "{error}");
     }
 }

@@ -11,7 +11,7 @@ use freshet_kafka::publisher::Publisher;
 use freshet_testkit::departments::Consumer;
 use freshet_testkit::limit::{CopyTo, PassThrough};
 
-use crate::cluster::{Cluster, INPUT, event};
+use crate::cluster::{Cluster, INPUT, Running, event};
 use crate::hops;
 use crate::licence::Generator;
 use crate::measure::{median, quantile, watch};
@@ -31,54 +31,99 @@ pub struct Rounds {
     pub rounds: u32,
 }
 
-/// Each rate, in events a second, in rounds: ours, the limit, and with `as_much` also a limit that writes as much as the
-/// router does, which says how much of the difference is the broker's work.
-pub fn run(cluster: &Cluster, rates: &[u32], rounds: Rounds, as_much: bool) -> anyhow::Result<Vec<LatencyRow>> {
-    let one = [CopyTo { topic: "limit.hop2".to_owned(), value_bytes: None, one_of: 1 }];
-    let three = hops::as_three_views(cluster)?;
-    let view = format!("view.{}", cluster.view_of("counter")?);
-    let mut generator = cluster.new_entities(2)?;
-    let validator = cluster.start_service(|connection, context| {
-        freshet_validator::run(freshet_validator::Config::default(), connection, context)
-    });
-    let router = cluster.start_service(|connection, context| {
-        freshet_router::run(freshet_router::Config::default(), connection, context)
-    });
-    let mut rows = Vec::new();
-    for &rate in rates {
-        eprintln!("latency at {rate} events/s");
-        let pace = Pace { rate, seconds: rounds.seconds };
-        let (mut limit, mut writes_as_much, mut own) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..rounds.rounds {
-            let mut own_turn = |generator: &mut Generator| {
-                own.push(Paced { cluster, input: INPUT, output: &view, pace }.run(generator)?);
-                anyhow::Ok(())
-            };
-            // Ours goes first and last in turn: whoever goes first meets what the round before left behind. In the first
-            // round first, so that the others' turns begin when it has read its state back.
-            if round % 2 == 0 {
-                own_turn(&mut generator)?;
-            }
-            let mut pass = |second: &[CopyTo]| pass_through(cluster, second, pace, &mut generator);
-            limit.push(pass(&one)?);
-            if as_much {
-                writes_as_much.push(pass(&three)?);
-            }
-            if round % 2 == 1 {
-                own_turn(&mut generator)?;
-            }
-            eprintln!("{}", told(round, [("limit", &limit), ("as much", &writes_as_much), ("ours", &own)]));
-        }
-        rows.push(row("limit: pass-through, two hops", rate, &limit, None));
-        if as_much {
-            let what = "pass-through, two hops, the second to three topics";
-            rows.push(row(what, rate, &writes_as_much, Some(&limit)));
-        }
-        rows.push(row("validator and router", rate, &own, Some(&limit)));
+/// Validator and router at once, in this process. They stay while all of it is measured: a start reads state back.
+pub struct Both<'a> {
+    cluster: &'a Cluster,
+    validator: Running,
+    router: Running,
+    /// The topic of the view that the subscriber reads.
+    view: String,
+}
+
+impl<'a> Both<'a> {
+    pub fn start(cluster: &'a Cluster) -> anyhow::Result<Self> {
+        let validator = cluster.start_service(|connection, context| {
+            freshet_validator::run(freshet_validator::Config::default(), connection, context)
+        });
+        let router = cluster.start_service(|connection, context| {
+            freshet_router::run(freshet_router::Config::default(), connection, context)
+        });
+        Ok(Self { cluster, validator, router, view: format!("view.{}", cluster.view_of("counter")?) })
     }
-    validator.stop(&cluster.runtime)?;
-    router.stop(&cluster.runtime)?;
-    Ok(rows)
+
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.validator.stop(&self.cluster.runtime)?;
+        self.router.stop(&self.cluster.runtime)
+    }
+
+    /// On a backlog of so many events that was there when they started, until the router has worked off three quarters of what
+    /// came behind the first quarter. All of them share the machine, so beside them a publisher writes as much as the router
+    /// works off, and a subscriber reads it. Events a second: what all of it sustains.
+    pub fn sustained(&self, backlog: u64) -> anyhow::Result<f64> {
+        let Self { cluster, router, view, .. } = self;
+        let routed = || router.count("freshet_router_records_total");
+        let over = AtomicBool::new(false);
+        let measured = std::thread::scope(|scope| {
+            let publisher = scope.spawn(|| publish_as_much(cluster, &routed, &over));
+            let subscriber = scope.spawn(|| {
+                let consumer = Consumer::new(&cluster.connection.bootstrap_servers, "bench.latency.beside", &[view])?;
+                while !over.load(Ordering::Relaxed) {
+                    consumer.next(Duration::from_millis(100))?;
+                }
+                anyhow::Ok(())
+            });
+            let measured = watch(&routed, backlog / 4, backlog / 4 * 3);
+            over.store(true, Ordering::Relaxed);
+            let published = publisher.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
+            subscriber.join().map_err(|_| anyhow::anyhow!("the subscriber panicked"))??;
+            // What is left would stand before what is measured next. 1 of 100 is refused, and some is in the last batches.
+            watch(&routed, 1, (backlog + published) / 100 * 97)?;
+            measured
+        })?;
+        Ok(measured.events_per_second())
+    }
+
+    /// Each rate, in events a second, in rounds: ours, the limit, and with `as_much` also a limit that writes as much as the
+    /// router does, which says how much of the difference is the broker's work.
+    pub fn latency(&self, rates: &[u32], rounds: Rounds, as_much: bool) -> anyhow::Result<Vec<LatencyRow>> {
+        let cluster = self.cluster;
+        let one = [CopyTo { topic: "limit.hop2".to_owned(), value_bytes: None, one_of: 1 }];
+        let three = hops::as_three_views(cluster)?;
+        let mut generator = cluster.new_entities(2)?;
+        let mut rows = Vec::new();
+        for &rate in rates {
+            eprintln!("latency at {rate} events/s");
+            let pace = Pace { rate, seconds: rounds.seconds };
+            let (mut limit, mut writes_as_much, mut own) = (Vec::new(), Vec::new(), Vec::new());
+            for round in 0..rounds.rounds {
+                let mut own_turn = |generator: &mut Generator| {
+                    own.push(Paced { cluster, input: INPUT, output: &self.view, pace }.run(generator)?);
+                    anyhow::Ok(())
+                };
+                // Ours goes first and last in turn: whoever goes first meets what the round before left behind. In the first
+                // round first, so that the others' turns begin when it has read its state back.
+                if round % 2 == 0 {
+                    own_turn(&mut generator)?;
+                }
+                let mut pass = |second: &[CopyTo]| pass_through(cluster, second, pace, &mut generator);
+                limit.push(pass(&one)?);
+                if as_much {
+                    writes_as_much.push(pass(&three)?);
+                }
+                if round % 2 == 1 {
+                    own_turn(&mut generator)?;
+                }
+                eprintln!("{}", told(round, [("limit", &limit), ("as much", &writes_as_much), ("ours", &own)]));
+            }
+            rows.push(row("limit: pass-through, two hops", rate, &limit, None));
+            if as_much {
+                let what = "pass-through, two hops, the second to three topics";
+                rows.push(row(what, rate, &writes_as_much, Some(&limit)));
+            }
+            rows.push(row("validator and router", rate, &own, Some(&limit)));
+        }
+        Ok(rows)
+    }
 }
 
 /// Of one turn.
@@ -91,7 +136,7 @@ struct Latency {
 /// A turn of the row that writes as much as the router, for its broker's sake.
 pub fn not_counted(cluster: &Cluster) -> anyhow::Result<()> {
     let second = hops::as_three_views(cluster)?;
-    let pace = Pace { rate: 5_000, seconds: 4 };
+    let pace = Pace { rate: 12_000, seconds: 4 };
     pass_through(cluster, &second, pace, &mut cluster.new_entities(3)?).map(drop)
 }
 
@@ -168,42 +213,6 @@ fn beside(
         }
         result
     })
-}
-
-/// Validator and router at once on a backlog of so many events, until the router has worked off three quarters of what came
-/// behind the first quarter. All of them share the machine, so beside them a publisher writes as much as the router works off,
-/// and a subscriber reads it. Events a second: what all of it sustains.
-pub fn both_at_once(cluster: &Cluster, records: u64) -> anyhow::Result<f64> {
-    cluster.load_from(INPUT, cluster.new_entities(0)?, records)?;
-    let view = format!("view.{}", cluster.view_of("counter")?);
-    let validator = cluster.start_service(|connection, context| {
-        freshet_validator::run(freshet_validator::Config::default(), connection, context)
-    });
-    let router = cluster.start_service(|connection, context| {
-        freshet_router::run(freshet_router::Config::default(), connection, context)
-    });
-    let routed = || router.count("freshet_router_records_total");
-    let over = AtomicBool::new(false);
-    let measured = std::thread::scope(|scope| {
-        let publisher = scope.spawn(|| publish_as_much(cluster, &routed, &over));
-        let subscriber = scope.spawn(|| {
-            let consumer = Consumer::new(&cluster.connection.bootstrap_servers, "bench.latency.beside", &[&view])?;
-            while !over.load(Ordering::Relaxed) {
-                consumer.next(Duration::from_millis(100))?;
-            }
-            anyhow::Ok(())
-        });
-        let measured = watch(&routed, records / 4, records / 4 * 3);
-        over.store(true, Ordering::Relaxed);
-        let published = publisher.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
-        subscriber.join().map_err(|_| anyhow::anyhow!("the subscriber panicked"))??;
-        // What is left would stand before what is measured next. 1 of 100 is refused, and some is in the last batches.
-        watch(&routed, 1, (records + published) / 100 * 97)?;
-        measured
-    })?;
-    validator.stop(&cluster.runtime)?;
-    router.stop(&cluster.runtime)?;
-    Ok(measured.events_per_second())
 }
 
 /// Returns how many.

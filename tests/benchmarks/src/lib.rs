@@ -175,16 +175,16 @@ fn on_one_cluster(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let cluster = Cluster::start()?;
-    if !options.quick {
-        eprintln!("the broker warms up");
-        warm_up::until_compiled(&cluster)?;
-    }
     let hops = wanted(&["validator", "router"]);
     let ways_out = wanted(&["fanout", "postgres"]);
     let records = if hops || options.kafka_streams.is_some() { sizes.turns.records } else { sizes.view() * 11 / 10 };
     if hops || ways_out || options.kafka_streams.is_some() {
         eprintln!("loading {records} licence records");
         cluster.load(records)?;
+    }
+    if !options.quick {
+        eprintln!("the broker warms up");
+        warm_up::until_compiled(&cluster)?;
     }
     if hops {
         eprintln!("validator");
@@ -211,11 +211,16 @@ fn on_one_cluster(
         report.rows.extend(gateway::gateway(&cluster, sizes.gateway, sizes.turns.rounds)?);
     }
     if wanted(&["latency"]) {
+        let backlog = sizes.turns.records / 4;
+        if !options.quick {
+            eprintln!("validator and router at once");
+            cluster.load_from(cluster::INPUT, cluster.new_entities(0)?, backlog)?;
+        }
+        let both = latency::Both::start(&cluster)?;
         let second = match options.quick {
             true => 10_000,
             false => {
-                eprintln!("validator and router at once");
-                let sustained = latency::both_at_once(&cluster, sizes.turns.records / 2)?;
+                let sustained = both.sustained(backlog)?;
                 report.figures.push(Figure::new(
                     "validator and router at once, beside a publisher and a subscriber",
                     sustained,
@@ -225,7 +230,8 @@ fn on_one_cluster(
                 (sustained / 2_000.0).max(1.0) as u32 * 1_000
             }
         };
-        report.latency = latency::run(&cluster, &[1_000, second], sizes.latency, !options.quick)?;
+        report.latency = both.latency(&[1_000, second], sizes.latency, !options.quick)?;
+        both.stop()?;
     }
     if let Some(directory) = &options.kafka_streams {
         eprintln!("validator and router, processes of their own");

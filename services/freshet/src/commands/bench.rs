@@ -14,8 +14,8 @@ pub fn run(globals: &Globals, arguments: BenchArguments) -> anyhow::Result<Exit>
         print!("{}", freshet_benchmarks::compare(before, after)?);
         return Ok(Exit::Done);
     }
-    let json = globals.output == OutputForm::Json;
-    let BenchArguments { action: _, quick, only, kafka_streams, depth, long, curves } = arguments;
+    let BenchArguments { action: _, quick, json, only, kafka_streams, depth, long, curves } = arguments;
+    let json = json || globals.output == OutputForm::Json;
     let program = Some(std::env::current_exe().context("finding the program itself")?);
     let options =
         freshet_benchmarks::Options { quick, json, only, kafka_streams, depth, long_minutes: long, curves, program };
