@@ -95,7 +95,6 @@ pub(crate) fn check_partition(record: &InRecord<'_>, partitions: i32, violations
 }
 
 /// Bytes of key, value and headers together.
-/// Bytes of key, value and headers.
 pub(crate) fn size(record: &InRecord<'_>) -> usize {
     let headers: usize = record.headers.iter().map(|header| header.name.len() + header.value.len()).sum();
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + headers

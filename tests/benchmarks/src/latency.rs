@@ -18,7 +18,7 @@ use crate::measure::{median, quantile, watch};
 use crate::{LatencyRow, Ratio};
 
 /// At the whole rate, until the clients are warm.
-const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_millis(1_500);
 /// Between two events before one of each partition has arrived.
 const BEFORE: Duration = Duration::from_millis(20);
 /// Longer than any backlog of the rows before takes.
@@ -38,6 +38,7 @@ pub struct Both<'a> {
     router: Running,
     /// The topic of the view that the subscriber reads.
     view: String,
+    generator: Generator,
 }
 
 impl<'a> Both<'a> {
@@ -48,7 +49,8 @@ impl<'a> Both<'a> {
         let router = cluster.start_service(|connection, context| {
             freshet_router::run(freshet_router::Config::default(), connection, context)
         });
-        Ok(Self { cluster, validator, router, view: format!("view.{}", cluster.view_of("counter")?) })
+        let view = format!("view.{}", cluster.view_of("counter")?);
+        Ok(Self { cluster, validator, router, view, generator: cluster.new_entities(2)? })
     }
 
     pub fn stop(self) -> anyhow::Result<()> {
@@ -83,45 +85,39 @@ impl<'a> Both<'a> {
         Ok(measured.events_per_second())
     }
 
-    /// Each rate, in events a second, in rounds: ours, the limit, and with `as_much` also a limit that writes as much as the
+    /// At a rate, in events a second, in rounds: ours, the limit, and with `as_much` also a limit that writes as much as the
     /// router does, which says how much of the difference is the broker's work.
-    pub fn latency(&self, rates: &[u32], rounds: Rounds, as_much: bool) -> anyhow::Result<Vec<LatencyRow>> {
-        let cluster = self.cluster;
+    pub fn latency(&mut self, rate: u32, rounds: Rounds, as_much: bool) -> anyhow::Result<Vec<LatencyRow>> {
+        eprintln!("latency at {rate} events/s");
+        let Self { cluster, view, generator, .. } = self;
         let one = [CopyTo { topic: "limit.hop2".to_owned(), value_bytes: None, one_of: 1 }];
         let three = hops::as_three_views(cluster)?;
-        let mut generator = cluster.new_entities(2)?;
-        let mut rows = Vec::new();
-        for &rate in rates {
-            eprintln!("latency at {rate} events/s");
-            let pace = Pace { rate, seconds: rounds.seconds };
-            let (mut limit, mut writes_as_much, mut own) = (Vec::new(), Vec::new(), Vec::new());
-            for round in 0..rounds.rounds {
-                let mut own_turn = |generator: &mut Generator| {
-                    own.push(Paced { cluster, input: INPUT, output: &self.view, pace }.run(generator)?);
-                    anyhow::Ok(())
-                };
-                // Ours goes first and last in turn: whoever goes first meets what the round before left behind. In the first
-                // round first, so that the others' turns begin when it has read its state back.
-                if round % 2 == 0 {
-                    own_turn(&mut generator)?;
-                }
-                let mut pass = |second: &[CopyTo]| pass_through(cluster, second, pace, &mut generator);
-                limit.push(pass(&one)?);
-                if as_much {
-                    writes_as_much.push(pass(&three)?);
-                }
-                if round % 2 == 1 {
-                    own_turn(&mut generator)?;
-                }
-                eprintln!("{}", told(round, [("limit", &limit), ("as much", &writes_as_much), ("ours", &own)]));
+        let pace = Pace { rate, seconds: rounds.seconds };
+        let (mut limit, mut writes_as_much, mut own) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..rounds.rounds {
+            let mut own_turn = |generator: &mut Generator| {
+                own.push(Paced { cluster, input: INPUT, output: view, pace }.run(generator)?);
+                anyhow::Ok(())
+            };
+            // Ours goes first and last in turn: whoever goes first meets what the round before left behind.
+            if round % 2 == 0 {
+                own_turn(generator)?;
             }
-            rows.push(row("limit: pass-through, two hops", rate, &limit, None));
+            limit.push(pass_through(cluster, &one, pace, generator)?);
             if as_much {
-                let what = "pass-through, two hops, the second to three topics";
-                rows.push(row(what, rate, &writes_as_much, Some(&limit)));
+                writes_as_much.push(pass_through(cluster, &three, pace, generator)?);
             }
-            rows.push(row("validator and router", rate, &own, Some(&limit)));
+            if round % 2 == 1 {
+                own_turn(generator)?;
+            }
+            eprintln!("{}", told(round, [("limit", &limit), ("as much", &writes_as_much), ("ours", &own)]));
         }
+        let mut rows = vec![row("limit: pass-through, two hops", rate, &limit, None)];
+        if as_much {
+            let what = "pass-through, two hops, the second to three topics";
+            rows.push(row(what, rate, &writes_as_much, Some(&limit)));
+        }
+        rows.push(row("validator and router", rate, &own, Some(&limit)));
         Ok(rows)
     }
 }
@@ -136,7 +132,7 @@ struct Latency {
 /// A turn of the row that writes as much as the router, for its broker's sake.
 pub fn not_counted(cluster: &Cluster) -> anyhow::Result<()> {
     let second = hops::as_three_views(cluster)?;
-    let pace = Pace { rate: 12_000, seconds: 4 };
+    let pace = Pace { rate: 5_000, seconds: 4 };
     pass_through(cluster, &second, pace, &mut cluster.new_entities(3)?).map(drop)
 }
 
@@ -197,7 +193,7 @@ fn beside(
                     bootstrap,
                     input,
                     outputs,
-                    group: &format!("limit.latency.{}", outputs[0].topic),
+                    group: &format!("limit.latency.{input}"),
                     records: u64::MAX,
                     batch: 10_000,
                     committed: &AtomicU64::new(0),
@@ -300,7 +296,7 @@ impl Paced<'_> {
             std::thread::park_timeout(BEFORE);
         }
         let started = Instant::now();
-        let warm_up = u64::from(rate) * WARM_UP.as_secs();
+        let warm_up = u64::from(rate) * WARM_UP.as_millis() as u64 / 1_000;
         let mut measured_from = None;
         for number in 0..warm_up + u64::from(rate) * u64::from(seconds) {
             let due = Duration::from_micros(number * 1_000_000 / u64::from(rate));

@@ -246,7 +246,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn string(&mut self, at: usize) -> Result<(), Stop> {
         let text = self.sized(at)?;
-        if simdutf8::basic::from_utf8(text).is_err() {
+        if !limits::is_utf8(text) {
             self.wrong(at, "the text is not UTF-8".to_owned())?;
         }
         Ok(())
@@ -317,7 +317,7 @@ impl<'a> Cursor<'a> {
 
     fn key(&mut self, at: usize) -> Result<(), Stop> {
         let key = self.sized(at)?;
-        if simdutf8::basic::from_utf8(key).is_err() {
+        if !limits::is_utf8(key) {
             self.wrong(at, "a key of the map is not UTF-8".to_owned())?;
         }
         Ok(())

@@ -11,7 +11,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::bindings as rd;
 use rdkafka::error::RDKafkaErrorCode;
 
-use crate::admin::{TIMEOUT, admin_client};
+use crate::admin::admin_client;
+use crate::calls::TIMEOUT;
 use crate::client::Plain;
 use crate::reason::explain;
 use crate::request::{Refused, Request, list, text};

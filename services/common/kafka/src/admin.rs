@@ -1,4 +1,4 @@
-//! Topics and groups, seen from outside. All calls block for at most [`TIMEOUT`] each; async callers use
+//! Topics and groups, seen from outside. All calls block for at most 30 s each; async callers use
 //! `spawn_blocking`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +12,12 @@ use rdkafka::admin::{
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::calls::TIMEOUT;
 use crate::client::Plain;
 use crate::offsets::Offsets;
 use crate::reason::explain;
 use crate::{Connection, Error, settings};
 
-pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// What a broker takes to open a partition at most: three times as long as one on two busy cores took.
 const OPEN_ONE: Duration = Duration::from_millis(20);
 const PIECE_PARTITIONS: i32 = 1_000;

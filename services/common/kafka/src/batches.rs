@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::calls::Asked;
+use crate::calls::{Asked, TIMEOUT};
 use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::offsets::{Offsets, Watermarks};
-use crate::{Connection, Error, OwnedRecord, TopicId, admin, client, offsets, settings};
+use crate::{Connection, Error, OwnedRecord, TopicId, client, offsets, settings};
 use silence::Silence;
 
 /// A batch that has as much is closed: records may be large, and there are many readers.
@@ -195,6 +195,6 @@ impl BatchReader {
 
     /// What tells the topic from one of the same name that was there before; `None` where it does not exist.
     pub fn topic_id(&self, topic: &str) -> Result<Option<TopicId>, Error> {
-        self.offsets.topic_id(topic, admin::TIMEOUT)
+        self.offsets.topic_id(topic, TIMEOUT)
     }
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use freshet_runtime::run::EXIT_HUNG;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 
+/// What a broker is given to answer a call about topics, groups and offsets.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is looked which calls are under way, and how many looks one may be seen at: two minutes, longer than the
 /// watchdog of a loop takes to say what its loop was about.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

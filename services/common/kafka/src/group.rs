@@ -405,7 +405,7 @@ mod tests {
         const TOPIC: &str = "unassigned";
         let connection = Connection::to(Broker::shared().bootstrap());
         let mut unaware = connection.clone();
-        unaware.extra.insert("topic.metadata.refresh.interval.ms".to_owned(), "3600000".to_owned());
+        unaware.extra.insert(settings::REFRESH.to_owned(), "3600000".to_owned());
         let spec =
             |partitions| TopicSpec { name: TOPIC.to_owned(), partitions, may_grow: true, settings: BTreeMap::new() };
         admin::ensure_topics(&connection, &[spec(1)]).unwrap();

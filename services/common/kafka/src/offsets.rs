@@ -1,5 +1,5 @@
 //! Where partitions begin and end, what groups have committed of them, and which topic a name stands for. All calls block
-//! for at most [`TIMEOUT`] each; async callers use `spawn_blocking`.
+//! for at most 30 s each; async callers use `spawn_blocking`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,8 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::admin::TIMEOUT;
-use crate::calls::bounded;
+use crate::calls::{TIMEOUT, bounded};
 use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::{Aside, Connection, Error, TopicId, describe, settings};

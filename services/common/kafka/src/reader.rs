@@ -7,7 +7,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use crate::calls::bounded;
+use crate::calls::{TIMEOUT, bounded};
 use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::offsets::{Offsets, Watermarks};
@@ -80,7 +80,7 @@ impl Reader {
     fn wait_until_stable(&self, topic: &str, partition: i32, target: i64) -> Result<(), Fault> {
         let deadline = Instant::now() + self.progress_timeout;
         loop {
-            let asked = || self.consumer.fetch_watermarks(topic, partition, crate::admin::TIMEOUT);
+            let asked = || self.consumer.fetch_watermarks(topic, partition, TIMEOUT);
             let ends = bounded("read the last stable offset", asked);
             let (_, stable) = ends.map_err(Error::kafka("read the last stable offset"))?;
             if stable >= target {

@@ -35,7 +35,6 @@ pub(crate) const MAY_BE_SET: &[&str] = &[
     "log_level",
     "max.partition.fetch.bytes",
     "max.poll.interval.ms",
-    "metadata.max.age.ms",
     "queue.buffering.max.kbytes",
     "queue.buffering.max.messages",
     "queued.max.messages.kbytes",
@@ -52,11 +51,14 @@ pub(crate) const MAY_BE_SET: &[&str] = &[
     "socket.send.buffer.bytes",
     "socket.timeout.ms",
     "statistics.interval.ms",
-    "topic.metadata.refresh.interval.ms",
 ];
 
+/// How soon a client sees partitions that are new, and topics that are gone or made anew. Promises rest on it.
+pub(crate) const REFRESH: &str = "topic.metadata.refresh.interval.ms";
+
 pub(crate) fn may_be_set(key: &str) -> bool {
-    MAY_BE_SET.contains(&key)
+    // A test's client that does not see what changed.
+    MAY_BE_SET.contains(&key) || cfg!(test) && key == REFRESH
 }
 
 /// Overridable. `retry.backoff.ms` and `fetch.wait.max.ms` are the two that latency rests on: a transaction that follows
@@ -64,7 +66,7 @@ pub(crate) fn may_be_set(key: &str) -> bool {
 const COMMON_DEFAULTS: &[(&str, &str)] = &[
     ("log_level", "4"),
     ("socket.keepalive.enable", "true"),
-    ("topic.metadata.refresh.interval.ms", "5000"),
+    (REFRESH, "5000"),
     // How long after a broker is back a client may still sit out its wait: 10 s as shipped, and a call may need several
     // connections one after the other (`docs/decisions/0009-recovery.md`).
     ("reconnect.backoff.max.ms", "1000"),
@@ -321,8 +323,14 @@ mod tests {
         for (key, _) in CONSUMER_FORCED.iter().chain(PRODUCER_FORCED) {
             assert!(!may_be_set(key), "{key}");
         }
-        for key in ["transactional.id", "transaction.timeout.ms", "group.id", "message.timeout.ms", "bootstrap.servers"]
-        {
+        for key in [
+            "transactional.id",
+            "transaction.timeout.ms",
+            "group.id",
+            "message.timeout.ms",
+            "bootstrap.servers",
+            "metadata.max.age.ms",
+        ] {
             assert!(!may_be_set(key), "{key}");
         }
         let mut connection = Connection::to("localhost:9092");

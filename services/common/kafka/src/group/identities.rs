@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use freshet_core::{Fault, TopicPartition};
 
 use super::Member;
+use crate::calls::TIMEOUT;
 use crate::offsets::Offsets;
 use crate::{Aside, TopicId};
 
@@ -50,7 +51,7 @@ impl Identities {
     pub(super) fn learn(&mut self, partitions: &[TopicPartition], offsets: &Offsets) -> Result<(), Fault> {
         let topics: BTreeSet<&str> = partitions.iter().map(|partition| partition.topic.as_str()).collect();
         let topics: Vec<&str> = topics.into_iter().collect();
-        let found = offsets.topic_ids(&topics, crate::admin::TIMEOUT)?;
+        let found = offsets.topic_ids(&topics, TIMEOUT)?;
         self.looked = Some(Instant::now());
         // What was asked before may be older.
         self.looking.forget();
