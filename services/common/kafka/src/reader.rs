@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use freshet_core::{Fault, InRecord, Replay, ReplayRange};
+use freshet_core::{Fault, Header, InRecord, Replay, ReplayRange};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::calls::{TIMEOUT, bounded};
 use crate::client::Loner;
 use crate::error::{Exit, classify};
 use crate::offsets::{Offsets, Watermarks};
-use crate::record::borrow_headers;
+use crate::record::{borrow_headers, emptied};
 use crate::{Connection, Error, TopicId, client, settings};
 
 /// How long reading may make no progress. Longer than a transaction may stay open, since an open transaction of another
@@ -123,8 +124,9 @@ impl Reader {
             self.assign(topic, partition, span.from)?;
         }
         let mut next = span.from;
-        let mut count = 0;
+        let (mut count, mut headers) = (0, Vec::new());
         let mut deadline = Instant::now() + self.progress_timeout;
+        let mut came = false;
         loop {
             match self.consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) => {
@@ -136,10 +138,9 @@ impl Reader {
                         self.release()?;
                         return Ok(span.target);
                     }
-                    hand_over(&message, each)?;
+                    headers = hand_over(&message, headers, each)?;
                     next = message.offset() + 1;
                     count += 1;
-                    deadline = Instant::now() + self.progress_timeout;
                     if next >= span.target {
                         drop(message);
                         self.release()?;
@@ -149,6 +150,8 @@ impl Reader {
                         self.cursor = Some(Cursor { offset: next, ..wanted });
                         return Ok(next);
                     }
+                    came = true;
+                    continue;
                 }
                 Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => {
                     if end_counts {
@@ -167,7 +170,11 @@ impl Reader {
                 }
                 None => {}
             }
-            if Instant::now() > deadline {
+            // The clock is looked at where nothing came, not at each record.
+            let now = Instant::now();
+            if std::mem::take(&mut came) {
+                deadline = now + self.progress_timeout;
+            } else if now > deadline {
                 self.cursor = None;
                 let reason = format!("{topic}[{partition}]: no progress at offset {next} of {}", span.target);
                 return Err(Fault::retry("read a partition back", reason));
@@ -208,11 +215,13 @@ impl Replay for Reader {
     }
 }
 
+/// `list` is empty, and comes back so: its memory is used again from record to record.
 fn hand_over(
-    message: &rdkafka::message::BorrowedMessage<'_>,
+    message: &BorrowedMessage<'_>,
+    list: Vec<Header<'static>>,
     each: &mut dyn FnMut(&InRecord<'_>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    let mut headers = Vec::new();
+) -> Result<Vec<Header<'static>>, Fault> {
+    let mut headers: Vec<Header<'_>> = list;
     borrow_headers(message, &mut headers);
     each(&InRecord {
         topic: message.topic(),
@@ -222,5 +231,6 @@ fn hand_over(
         key: message.key(),
         value: message.payload(),
         headers: &headers,
-    })
+    })?;
+    Ok(emptied(headers))
 }
