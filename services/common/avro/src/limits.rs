@@ -15,8 +15,8 @@ pub(crate) fn is_date(days: i32) -> bool {
 /// Whether a time stamp lies in the years 1 to 9999.
 #[inline]
 pub(crate) fn is_timestamp(value: i64, units_a_second: i64) -> bool {
-    let units_a_day = SECONDS_A_DAY * units_a_second;
-    (i64::from(FIRST_DAY) * units_a_day..(i64::from(LAST_DAY) + 1) * units_a_day).contains(&value)
+    let seconds = value.div_euclid(units_a_second);
+    (i64::from(FIRST_DAY) * SECONDS_A_DAY..(i64::from(LAST_DAY) + 1) * SECONDS_A_DAY).contains(&seconds)
 }
 
 #[inline]
@@ -61,6 +61,8 @@ mod tests {
             assert!(!is_timestamp(first - 1, units) && !is_timestamp(end, units), "{units}");
             assert!(!is_timestamp(i64::MIN, units) && !is_timestamp(i64::MAX, units), "{units}");
         }
+        // Nanoseconds do not reach so far.
+        assert!(is_timestamp(i64::MIN, 1_000_000_000) && is_timestamp(i64::MAX, 1_000_000_000));
     }
 
     proptest! {
