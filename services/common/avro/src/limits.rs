@@ -34,7 +34,7 @@ pub(crate) fn is_uuid(text: &[u8]) -> bool {
         hyphens
     };
     let Ok(text) = <&[u8; 36]>::try_from(text) else { return false };
-    // All of them are looked at, so that it can be many at once.
+    // All of them are looked at: no branch for each.
     let is_right = |(byte, hyphen): (&u8, &bool)| (*byte == b'-') & hyphen | byte.is_ascii_hexdigit() & !hyphen;
     text.iter().zip(&HYPHENS).fold(true, |all, at| all & is_right(at))
 }

@@ -333,6 +333,8 @@ mod tests {
         ] {
             assert!(!may_be_set(key), "{key}");
         }
+        // Which `may_be_set` allows to tests.
+        assert!(!MAY_BE_SET.contains(&REFRESH));
         let mut connection = Connection::to("localhost:9092");
         connection.extra.insert("isolation.level".to_owned(), "read_uncommitted".to_owned());
         let error = consumer(&connection, "test", Consumer::Reader).unwrap_err().to_string();
