@@ -171,7 +171,7 @@ impl Admission<'_> {
         let mut record_headers = self.headers(attributes, PartitionKey::LeftOut);
         record_headers.push(headers::CONTENT_TYPE, headers::AVRO.as_bytes());
         Record {
-            topic: topics::publish(self.dataset.id()),
+            topic: self.dataset.publish_topic.clone(),
             partition: None,
             key: Some(payload.key),
             value: payload.value,

@@ -90,7 +90,7 @@ pub async fn whole(
     (room, department): (&Shares, &str),
 ) -> Result<Whole, Problem> {
     let max_bytes = config.max_body_bytes as u64;
-    check_length(headers, max_bytes)?;
+    let announced = check_length(headers, max_bytes)?;
     let mut whole = BytesMut::new();
     let mut held: Option<Held> = None;
     let mut parts = std::pin::pin!(parts(body, max_bytes, Patience::of(config)));
@@ -99,7 +99,11 @@ pub async fn whole(
         let more = room.take(department, part.len() * WORK_PER_BYTE).map_err(no_room)?;
         match &mut held {
             Some(held) => held.join(more),
-            None => held = Some(more),
+            None => {
+                // Within the room that the first part has taken.
+                whole.reserve(announced.min(part.len() * WORK_PER_BYTE));
+                held = Some(more);
+            }
         }
         whole.extend_from_slice(&part);
     }
@@ -116,12 +120,12 @@ fn no_room(taken: Taken) -> Problem {
     }
 }
 
-/// Refuses what announces itself as too large before any of it is read.
-pub fn check_length(headers: &HeaderMap, max_bytes: u64) -> Result<(), Problem> {
+/// Refuses what announces itself as too large before any of it is read. The bytes that are announced, 0 where none are.
+pub fn check_length(headers: &HeaderMap, max_bytes: u64) -> Result<usize, Problem> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match length {
         Some(length) if length > max_bytes => Err(BodyError::TooLarge(max_bytes).into()),
-        _ => Ok(()),
+        length => Ok(length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0)),
     }
 }
 

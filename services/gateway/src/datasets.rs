@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use freshet_catalog_model::Catalog;
 use freshet_catalog_model::compiled::CompiledDataset;
+use freshet_core::topics;
 use freshet_kafka::catalog::{CatalogHandle, Snapshot};
 use freshet_mapping::Mapper;
 
@@ -27,6 +28,7 @@ pub struct Compiled {
 #[derive(Debug)]
 pub struct Dataset {
     pub compiled: Arc<CompiledDataset>,
+    pub publish_topic: String,
     /// Why files cannot be taken, where they cannot.
     pub mapper: Result<Mapper, String>,
 }
@@ -91,7 +93,7 @@ impl Dataset {
         let mapper = Mapper::compile(&compiled)
             .map(|mapper| mapper.with_limit_bytes(max_line_bytes))
             .map_err(|error| error.to_string());
-        Ok(Self { compiled, mapper })
+        Ok(Self { compiled, publish_topic: topics::publish(id), mapper })
     }
 
     pub fn id(&self) -> &str {

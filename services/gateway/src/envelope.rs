@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use freshet_core::{Code, Violation};
-use freshet_mapping::json::Members;
+use freshet_mapping::json::{Member, Members, repeated_members};
 use http::{HeaderMap, header};
 use serde_json::value::RawValue;
 
@@ -123,24 +123,24 @@ impl<'a> Event<'a> {
             return Err(of_form("not a JSON object, which an event is".to_owned()));
         }
         let members = Members::parse(event).map_err(|error| of_form(format!("not an event: {error}")))?;
-        Ok(Self::from_members(members, most))
+        Ok(Self::from_members(&members.0, most))
     }
 
     /// The members of the JSON form of an event.
-    pub fn from_members(members: Members<'a>, most: usize) -> Self {
+    pub fn from_members(members: &[Member<'a>], most: usize) -> Self {
         let mut violations: Vec<Violation> =
-            members.repeated().into_iter().map(|name| wrong(name, "is given more than once")).collect();
-        let mut all = Vec::with_capacity(members.0.len());
+            repeated_members(members).into_iter().map(|name| wrong(name, "is given more than once")).collect();
+        let mut all = Vec::with_capacity(members.len());
         let (mut data, mut base64) = (None, None);
-        for (name, value) in members.0 {
+        for (name, value) in members {
             match (name.as_ref(), scalar(value)) {
                 ("data", Some(Scalar::Null)) => {}
                 ("data", _) => data = Some(value.get().as_bytes()),
                 // CloudEvents JSON format §2.2: null is the same as absent.
                 (_, Some(Scalar::Null)) => {}
                 ("data_base64", Some(Scalar::Text(text))) => base64 = Some(text),
-                (_, Some(Scalar::Text(text))) => all.push((name, text)),
-                (_, Some(Scalar::Other(text))) => all.push((name, text.into())),
+                (_, Some(Scalar::Text(text))) => all.push((name.clone(), text)),
+                (_, Some(Scalar::Other(text))) => all.push((name.clone(), text.into())),
                 (name, None) => violations.push(wrong(name, "is neither a text nor a number nor a boolean")),
             }
         }
@@ -202,7 +202,7 @@ impl<'a> Event<'a> {
             if value.len() > MAX_VALUE_BYTES {
                 let length = value.len();
                 violations.push(wrong(name, &format!("has {length} bytes; at most {MAX_VALUE_BYTES} are taken")));
-            } else if value.chars().any(char::is_control) {
+            } else if has_control(value) {
                 violations.push(wrong(name, "holds control characters"));
             } else if let Some(problem) = problem_of(name, value) {
                 violations.push(wrong(name, &problem));
@@ -284,6 +284,11 @@ fn scalar(value: &RawValue) -> Option<Scalar<'_>> {
         [b'[' | b'{', ..] => None,
         _ => Some(Scalar::Other(text)),
     }
+}
+
+fn has_control(value: &str) -> bool {
+    // Nearly all are ASCII, of which the bytes say it.
+    if value.is_ascii() { value.bytes().any(|byte| byte.is_ascii_control()) } else { value.contains(char::is_control) }
 }
 
 fn is_name(name: &str) -> bool {

@@ -118,7 +118,7 @@ pub struct ProblemBody {
     /// One result per event of a batch that could not be written as a whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    results: Vec<EventResult>,
+    results: Vec<EventResult<'static>>,
 }
 
 /// One thing that is wrong.
@@ -174,7 +174,7 @@ impl Problem {
         self
     }
 
-    pub fn with_results(mut self, results: Vec<EventResult>) -> Self {
+    pub fn with_results(mut self, results: Vec<EventResult<'static>>) -> Self {
         self.body.results = results;
         self
     }

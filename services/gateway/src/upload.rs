@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use freshet_core::Violation;
-use freshet_kafka::publisher::PublishError;
+use freshet_kafka::publisher::{Acknowledgement, PublishError};
 use freshet_mapping::Line;
 use tokio::sync::mpsc;
 
@@ -23,7 +23,6 @@ use crate::datasets::{Compiled, Dataset};
 use crate::limits::{Held, TooFast};
 use crate::metrics::Outcome;
 use crate::problem::Problem;
-use crate::sink::Acknowledged;
 use crate::state::Gateway;
 use answer::{RefusedLine, Summary};
 
@@ -72,7 +71,7 @@ struct Pending {
     number: u64,
     /// Empty for an accepted one.
     violations: Vec<Violation>,
-    acknowledged: Acknowledged,
+    acknowledged: Acknowledgement,
     _share: Held,
 }
 
@@ -190,7 +189,7 @@ impl Told {
         let mut result = Ok(());
         while pending.len() > most {
             let Some(Pending { number, violations, acknowledged, _share }) = pending.pop_front() else { break };
-            match acknowledged.await {
+            match acknowledged.wait().await {
                 Ok(_) if violations.is_empty() => {
                     self.summary.accepted += 1;
                     job.gateway.metrics.event(job.dataset.id(), Outcome::Accepted);

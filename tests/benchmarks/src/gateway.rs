@@ -14,6 +14,7 @@ use freshet_kafka::Record;
 use freshet_kafka::publisher::Publisher;
 use freshet_runtime::credentials::hash_of;
 use futures::StreamExt as _;
+use reqwest::Client;
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value};
 
@@ -73,19 +74,19 @@ struct Target<'a> {
 
 impl Target<'_> {
     fn measure(&self, cluster: &Cluster, requests: usize) -> anyhow::Result<Stretch> {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {TOKEN}").parse()?);
+        headers.insert("content-type", "application/cloudevents-batch+json".parse()?);
+        let client = Client::builder().default_headers(headers).no_proxy().build()?;
         // Connections, the producer's metadata, caches.
-        cluster.runtime.block_on(self.send(requests / 4))?;
+        cluster.runtime.block_on(self.send(&client, requests / 4))?;
         Stretch::of(|| {
-            cluster.runtime.block_on(self.send(requests))?;
+            cluster.runtime.block_on(self.send(&client, requests))?;
             Ok((requests * BATCH) as u64)
         })
     }
 
-    async fn send(&self, requests: usize) -> anyhow::Result<()> {
-        let mut headers = HeaderMap::new();
-        headers.insert("authorization", format!("Bearer {TOKEN}").parse()?);
-        headers.insert("content-type", "application/cloudevents-batch+json".parse()?);
-        let client = reqwest::Client::builder().default_headers(headers).no_proxy().build()?;
+    async fn send(&self, client: &Client, requests: usize) -> anyhow::Result<()> {
         let posts = futures::stream::iter(self.bodies.iter().cycle().take(requests)).map(|body| {
             let request = client.post(&self.url).body(body.clone());
             async move { anyhow::Ok(request.send().await?.error_for_status()?.bytes().await?) }

@@ -78,14 +78,7 @@ impl Publisher {
             full |= enqueued.as_ref().is_err_and(|error| *error == PublishError::Full);
             pending.push(enqueued);
         }
-        let mut results = Vec::with_capacity(pending.len());
-        for enqueued in pending {
-            results.push(match enqueued {
-                Ok(acknowledgement) => acknowledgement.wait().await,
-                Err(error) => Err(error),
-            });
-        }
-        results
+        answers(pending).await
     }
 
     /// Hands the record to the client without waiting: for callers that overlap many.
@@ -121,6 +114,27 @@ impl Publisher {
 /// The answer of the broker that is still to come.
 #[derive(Debug)]
 pub struct Acknowledgement(oneshot::Receiver<Result<Position, PublishError>>);
+
+/// The answers to records that were handed over in this order.
+pub async fn answers(handed_over: Vec<Result<Acknowledgement, PublishError>>) -> Vec<Result<Position, PublishError>> {
+    let mut answers = Vec::with_capacity(handed_over.len());
+    // The last comes last, or nearly so: whoever waits for it first is woken once, and not for each of them.
+    for handed_over in handed_over.into_iter().rev() {
+        answers.push(match handed_over {
+            Ok(acknowledgement) => acknowledgement.wait().await,
+            Err(error) => Err(error),
+        });
+    }
+    answers.reverse();
+    answers
+}
+
+/// For those who stand in for a publisher.
+impl From<oneshot::Receiver<Result<Position, PublishError>>> for Acknowledgement {
+    fn from(answer: oneshot::Receiver<Result<Position, PublishError>>) -> Self {
+        Self(answer)
+    }
+}
 
 impl Acknowledgement {
     pub async fn wait(self) -> Result<Position, PublishError> {

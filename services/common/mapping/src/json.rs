@@ -16,6 +16,8 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_MEMBERS: usize = 4096;
 /// Most objects whose members are looked at one by one have no more.
 const FEW_MEMBERS: usize = 16;
+/// Of an event and its data, about what one of its attributes has.
+const USUAL_MEMBER_BYTES: usize = 64;
 
 /// A whole document as a tree.
 pub fn value(json: &[u8]) -> Result<Value, Error> {
@@ -35,17 +37,45 @@ pub fn items(json: &[u8], most: usize) -> Result<(Vec<&RawValue>, usize), Error>
 
 /// An array of at most `most` objects, read once. None where it is not plainly that: [`items`] and [`Members::parse`] of
 /// each item say what it is.
-pub fn objects(json: &[u8], most: usize) -> Option<Vec<Members<'_>>> {
+pub fn objects(json: &[u8], most: usize) -> Option<Objects<'_>> {
     let mut deserializer = serde_json::Deserializer::from_str(simdutf8::basic::from_utf8(json).ok()?);
-    let objects = (&mut deserializer).deserialize_seq(Objects { most }).ok()?;
+    let members = Vec::with_capacity(json.len() / USUAL_MEMBER_BYTES);
+    let objects = (&mut deserializer).deserialize_seq(ReadObjects { most, members }).ok()?;
     deserializer.end().ok()?;
     Some(objects)
 }
 
+/// A member of an object: its name, and its value as it was written.
+pub type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// Several objects, the members of all in one list: one allocation for all of them.
+#[derive(Debug, Default)]
+pub struct Objects<'a> {
+    members: Vec<Member<'a>>,
+    /// Behind the last member of each.
+    ends: Vec<usize>,
+}
+
+impl<'a> Objects<'a> {
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The members of each. A name may stand twice in an object: [`repeated_members`] says which.
+    pub fn iter(&self) -> impl Iterator<Item = &[Member<'a>]> {
+        let mut begin = 0;
+        self.ends.iter().map(move |&end| &self.members[std::mem::replace(&mut begin, end)..end])
+    }
+}
+
 /// An object whose values stay as they were written, in the order of the text. A name may stand in it twice:
-/// [`Members::repeated`] says which.
+/// [`repeated_members`] says which.
 #[derive(Debug)]
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Members<'a>(pub Vec<Member<'a>>);
 
 impl<'a> Members<'a> {
     pub fn parse(json: &'a str) -> Result<Self, Error> {
@@ -57,17 +87,16 @@ impl<'a> Members<'a> {
         let mut values = self.0.iter().filter(|(own, _)| own == name).map(|(_, value)| *value);
         values.next().filter(|_| values.next().is_none())
     }
+}
 
-    pub fn repeated(&self) -> Vec<&str> {
-        let members = &self.0;
-        // An event has some ten: these are compared sooner than collected.
-        let is_again =
-            |(index, (name, _)): (usize, &(Cow<'_, str>, _))| members[..index].iter().any(|(own, _)| own == name);
-        if members.len() <= FEW_MEMBERS && !members.iter().enumerate().any(is_again) {
-            return Vec::new();
-        }
-        repeated(self.0.iter().map(|(name, _)| name.as_ref()))
+/// Names that stand more than once, each once.
+pub fn repeated_members<'m>(members: &'m [Member<'_>]) -> Vec<&'m str> {
+    // An event has some ten: these are compared sooner than collected.
+    let is_again = |(index, (name, _)): (usize, &Member<'_>)| members[..index].iter().any(|(own, _)| own == name);
+    if members.len() <= FEW_MEMBERS && !members.iter().enumerate().any(is_again) {
+        return Vec::new();
     }
+    repeated(members.iter().map(|(name, _)| name.as_ref()))
 }
 
 /// Names that stand more than once, each once.
@@ -84,26 +113,39 @@ pub(crate) fn repeated<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str>
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
+        let mut members = Vec::with_capacity(FEW_MEMBERS);
+        AppendMembers(&mut members).deserialize(deserializer)?;
+        Ok(Self(members))
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
+/// Appends the members of one object.
+struct AppendMembers<'l, 'de>(&'l mut Vec<Member<'de>>);
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(FEW_MEMBERS);
-                while let Some(name) = map.next_key::<Text<'de>>()? {
-                    if members.len() == MAX_MEMBERS {
-                        return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
-                    }
-                    members.push((name.0, map.next_value::<&'de RawValue>()?));
-                }
-                Ok(Members(members))
+impl<'de> DeserializeSeed<'de> for AppendMembers<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AppendMembers<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let begin = self.0.len();
+        while let Some(name) = map.next_key::<Text<'de>>()? {
+            if self.0.len() - begin == MAX_MEMBERS {
+                return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
             }
+            self.0.push((name.0, map.next_value::<&'de RawValue>()?));
         }
-        deserializer.deserialize_map(Collect)
+        Ok(())
     }
 }
 
@@ -158,26 +200,27 @@ impl<'de> Visitor<'de> for Items {
     }
 }
 
-struct Objects {
+struct ReadObjects<'de> {
     most: usize,
+    members: Vec<Member<'de>>,
 }
 
-impl<'de> Visitor<'de> for Objects {
-    type Value = Vec<Members<'de>>;
+impl<'de> Visitor<'de> for ReadObjects<'de> {
+    type Value = Objects<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON array of objects")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut objects = Vec::new();
-        while let Some(object) = seq.next_element::<Members<'de>>()? {
-            if objects.len() == self.most {
+        let (mut members, mut ends) = (self.members, Vec::new());
+        while seq.next_element_seed(AppendMembers(&mut members))?.is_some() {
+            if ends.len() == self.most {
                 return Err(A::Error::custom(format_args!("more than {} objects", self.most)));
             }
-            objects.push(object);
+            ends.push(members.len());
         }
-        Ok(objects)
+        Ok(Objects { members, ends })
     }
 }
 
@@ -342,8 +385,14 @@ mod tests {
             let parts = items(json.as_bytes(), 2).ok().filter(|(_, count)| *count <= 2).map(|(items, _)| items);
             let of_items: Option<Vec<Members<'_>>> =
                 parts.and_then(|items| items.iter().map(|item| Members::parse(item.get()).ok()).collect());
-            let text = |objects: Option<Vec<Members<'_>>>| objects.map(|objects| format!("{objects:?}"));
-            assert_eq!(text(objects(json.as_bytes(), 2)), text(of_items), "{json}");
+            let text = |all: Vec<&[Member<'_>]>| format!("{all:?}");
+            let objects = objects(json.as_bytes(), 2);
+            assert_eq!(objects.as_ref().map(Objects::len), of_items.as_ref().map(Vec::len), "{json}");
+            assert_eq!(
+                objects.as_ref().map(|objects| text(objects.iter().collect())),
+                of_items.as_ref().map(|items| text(items.iter().map(|members| members.0.as_slice()).collect())),
+                "{json}"
+            );
         }
         assert!(objects(b"[{\"a\": \"\xff\"}]", 2).is_none());
     }
@@ -354,7 +403,7 @@ mod tests {
         assert_eq!(members.0[0].1.get(), "1.10");
         assert!(members.once("a").is_none() && members.once("bé\n").is_some());
         assert_eq!(members.0[1].0, "bé\n");
-        assert_eq!(members.repeated(), ["a"]);
+        assert_eq!(repeated_members(&members.0), ["a"]);
         assert!(Members::parse("[1]").is_err());
     }
 }

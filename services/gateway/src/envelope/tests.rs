@@ -116,3 +116,12 @@ fn what_stands_twice_is_refused() {
     assert_eq!(event.attribute("source"), Some("urn:y"));
     assert_eq!(&event.raw[..], br#"{"a":1,"a":2}"#, "as it was sent");
 }
+
+#[test]
+fn control_characters_are_those_of_unicode() {
+    for character in ['\0', '\t', '\u{1f}', ' ', '~', '\u{7f}', '\u{80}', '\u{9f}', '\u{a0}', 'é', '证'] {
+        for value in [character.to_string(), format!("证{character}")] {
+            assert_eq!(has_control(&value), character.is_control(), "{character:?}");
+        }
+    }
+}

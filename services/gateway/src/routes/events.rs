@@ -1,5 +1,6 @@
 //! `POST /v1/datasets/{dataset}/events`: one event or a batch.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use axum::Json;
@@ -20,20 +21,22 @@ use super::path::DatasetId;
 use crate::admission::{Admission, Buffers, Decision, Sent};
 use crate::auth::Caller;
 use crate::body;
-use crate::config::Config;
-use crate::envelope::{Event, Mode};
+use crate::envelope::{self, Event, Mode};
 use crate::limits::TooFast;
 use crate::metrics::Outcome;
 use crate::problem::{Kind, Problem, ProblemBody, ViolationBody};
-use crate::sink::publish_all;
+use crate::sink::{EventSink, HandOver};
 use crate::state::{Gateway, now_us};
 
-/// What became of one event.
+/// Of an accepted event, its result in the answer.
+const USUAL_RESULT_BYTES: usize = 192;
+
+/// What became of one event. Its texts are borrowed from the request, where they stand there as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct EventResult {
+pub struct EventResult<'a> {
     /// The event's `id`, where it has one.
-    pub id: Option<String>,
-    pub source: Option<String>,
+    pub id: Option<Cow<'a, str>>,
+    pub source: Option<Cow<'a, str>>,
     pub status: EventStatus,
     /// Everything that is wrong with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -66,11 +69,11 @@ pub struct PositionBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct BatchAnswer {
+pub(super) struct BatchAnswer<'a> {
     accepted: usize,
     refused: usize,
     /// One per event, in the order of the batch.
-    results: Vec<EventResult>,
+    results: Vec<EventResult<'a>>,
 }
 
 /// An example that the tests send: the event of the documentation.
@@ -159,9 +162,9 @@ pub(super) async fn publish(
     let config = &gateway.config;
     let body = body::whole(&headers, body, config, (&gateway.shares.work_bytes, department)).await?;
     let events = match mode {
-        Mode::Binary => vec![Ok(Event::from_binary(&headers, &body.bytes, config.max_event_bytes))],
-        Mode::Structured => vec![sending(text_of(&body.bytes)?, config.max_event_bytes)],
-        Mode::Batch => batch(&body.bytes, config)?,
+        Mode::Binary => Events::Binary(&headers, &body.bytes),
+        Mode::Structured => Events::Structured(text_of(&body.bytes)?),
+        Mode::Batch => batch(&body.bytes, config.max_batch_events)?,
     };
     let _in_flight = Gateway::place(&gateway.shares.events, department, events.len(), "events")?;
     gateway
@@ -176,9 +179,9 @@ pub(super) async fn publish(
         max_event_bytes: config.max_event_bytes,
         now_us: now_us(),
     };
-    let judged = judge(&admission, events);
-    let written = publish_all(gateway.sink.as_ref(), judged.iter().map(|judged| judged.decision.record())).await;
-    let results: Vec<EventResult> =
+    let (judged, handed_over) = hand_over(&admission, &events, gateway.sink.as_ref());
+    let written = handed_over.answers().await;
+    let results: Vec<EventResult<'_>> =
         judged.into_iter().zip(written).map(|(judged, written)| judged.result(written)).collect();
     for status in [EventStatus::Accepted, EventStatus::Refused, EventStatus::Failed] {
         let count = results.iter().filter(|result| result.status == status).count();
@@ -195,11 +198,37 @@ fn slow_down(gateway: &Gateway, department: &str, too_fast: TooFast) -> Problem 
     Problem::new(Kind::TooManyRequests, detail).retry_after(too_fast.seconds())
 }
 
+/// The events of a request, not yet looked at.
+enum Events<'a> {
+    Binary(&'a HeaderMap, &'a [u8]),
+    Structured(&'a str),
+    Batch(json::Objects<'a>),
+    /// A batch in which something is no event.
+    Items(Vec<&'a RawValue>),
+}
+
 /// An event, or a member of a batch that is none: what is wrong with it, and its bytes.
 type Sending<'a> = Result<Event<'a>, (Violation, &'a [u8])>;
 
-fn sending(event: &str, most: usize) -> Sending<'_> {
-    Event::from_structured(event, most).map_err(|violation| (violation, event.as_bytes()))
+impl<'a> Events<'a> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Binary(..) | Self::Structured(_) => 1,
+            Self::Batch(objects) => objects.len(),
+            Self::Items(items) => items.len(),
+        }
+    }
+
+    /// Reads one after the other. Data of more than `most` bytes is not read.
+    fn for_each(&self, most: usize, mut each: impl FnMut(Sending<'a>)) {
+        let sending = |event: &'a str| Event::from_structured(event, most).map_err(|error| (error, event.as_bytes()));
+        match self {
+            Self::Binary(headers, body) => each(Ok(Event::from_binary(headers, body, most))),
+            Self::Structured(event) => each(sending(event)),
+            Self::Batch(objects) => objects.iter().for_each(|members| each(Ok(Event::from_members(members, most)))),
+            Self::Items(items) => items.iter().for_each(|item| each(sending(item.get()))),
+        }
+    }
 }
 
 /// A whole JSON document, whatever it is.
@@ -211,9 +240,9 @@ fn not_json(error: &serde_json::Error) -> Problem {
     Problem::new(Kind::Malformed, format!("the body is not JSON: {error}"))
 }
 
-fn batch<'a>(body: &'a [u8], config: &Config) -> Result<Vec<Sending<'a>>, Problem> {
-    if let Some(members) = json::objects(body, config.max_batch_events) {
-        return Ok(members.into_iter().map(|event| Ok(Event::from_members(event, config.max_event_bytes))).collect());
+fn batch(body: &[u8], most: usize) -> Result<Events<'_>, Problem> {
+    if let Some(objects) = json::objects(body, most) {
+        return Ok(Events::Batch(objects));
     }
     // An array is read once, here below, not once more to see whether it is one.
     let begins = body.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -221,49 +250,79 @@ fn batch<'a>(body: &'a [u8], config: &Config) -> Result<Vec<Sending<'a>>, Proble
         text_of(body)?;
         return Err(Problem::new(Kind::Malformed, "the body is not a JSON array, which a batch is"));
     }
-    let most = config.max_batch_events;
-    let (members, count) = json::items(body, most).map_err(|error| not_json(&error))?;
+    let (items, count) = json::items(body, most).map_err(|error| not_json(&error))?;
     if count > most {
         let detail = format!("the batch has {count} events; at most {most} are taken at once");
         return Err(Problem::new(Kind::TooLarge, detail));
     }
-    Ok(members.into_iter().map(|member| sending(member.get(), config.max_event_bytes)).collect())
+    Ok(Events::Items(items))
 }
 
-struct Judged {
-    id: Option<String>,
-    source: Option<String>,
-    decision: Decision,
+/// An event that was judged, and its record handed over.
+struct Judged<'a> {
+    id: Option<Cow<'a, str>>,
+    source: Option<Cow<'a, str>>,
+    status: EventStatus,
+    violations: Vec<Violation>,
+    topic: String,
 }
 
-fn judge(admission: &Admission<'_>, events: Vec<Sending<'_>>) -> Vec<Judged> {
+/// Each event goes all the way before the next is looked at, so that what it takes in memory is there for the next one, and
+/// still in the processor's cache. That all of the body is JSON is known by now.
+fn hand_over<'a, 's>(
+    admission: &Admission<'_>,
+    events: &Events<'a>,
+    sink: &'s dyn EventSink,
+) -> (Vec<Judged<'a>>, HandOver<'s>) {
+    let mut judged = Vec::with_capacity(events.len());
+    let mut handed_over = HandOver::new(sink, events.len());
     let mut buffers = Buffers::default();
-    let judge = |sending: Sending<'_>| match sending {
-        Ok(event) => {
-            let decision = admission.admit(&event, &mut buffers);
-            let attribute = |name| event.attribute(name).map(str::to_owned);
-            Judged { id: attribute("id"), source: attribute("source"), decision }
+    events.for_each(admission.max_event_bytes, |sending| {
+        let (id, source, decision) = judge(admission, sending, &mut buffers);
+        handed_over.put(decision.record());
+        let (status, violations, topic) = match decision {
+            Decision::Publish(record) => (EventStatus::Accepted, Vec::new(), record.topic),
+            Decision::Refuse { violations, record } => (EventStatus::Refused, violations, record.topic),
+        };
+        judged.push(Judged { id, source, status, violations, topic });
+    });
+    (judged, handed_over)
+}
+
+/// The event's `id` and `source`, and what is to be done with it.
+fn judge<'a>(
+    admission: &Admission<'_>,
+    sending: Sending<'a>,
+    buffers: &mut Buffers,
+) -> (Option<Cow<'a, str>>, Option<Cow<'a, str>>, Decision) {
+    match sending {
+        Ok(mut event) => {
+            let decision = admission.admit(&event, buffers);
+            (event.attributes.remove("id"), event.attributes.remove("source"), decision)
         }
         Err((violation, raw)) => {
             let attributes = Default::default();
             let sent = Sent { attributes: &attributes, raw, content_type: "application/json", line: None };
-            Judged { id: None, source: None, decision: admission.refuse(vec![violation], sent) }
+            (None, None, admission.refuse(vec![violation], sent))
         }
-    };
-    events.into_iter().map(judge).collect()
+    }
 }
 
-impl Judged {
-    fn result(self, written: Result<Position, PublishError>) -> EventResult {
-        let (status, violations, topic) = match self.decision {
-            Decision::Publish(record) => (EventStatus::Accepted, Vec::new(), record.topic),
-            Decision::Refuse { violations, record } => (EventStatus::Refused, violations, record.topic),
-        };
+impl<'a> Judged<'a> {
+    fn result(self, written: Result<Position, PublishError>) -> EventResult<'a> {
+        let Self { id, source, status, violations, topic } = self;
         let (status, position, reason) = match written {
             Ok(Position { partition, offset }) => (status, Some(PositionBody { topic, partition, offset }), None),
             Err(error) => (EventStatus::Failed, None, Some(error.to_string())),
         };
-        EventResult { id: self.id, source: self.source, status, violations, position, reason }
+        EventResult { id, source, status, violations, position, reason }
+    }
+}
+
+impl EventResult<'_> {
+    fn into_owned(self) -> EventResult<'static> {
+        let owned = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        EventResult { id: owned(self.id), source: owned(self.source), ..self }
     }
 }
 
@@ -277,7 +336,7 @@ impl From<EventStatus> for Outcome {
     }
 }
 
-fn answer_one(results: Vec<EventResult>) -> Result<Response, Problem> {
+fn answer_one(results: Vec<EventResult<'_>>) -> Result<Response, Problem> {
     let Some(result) = results.into_iter().next() else {
         return Err(Problem::new(Kind::Malformed, "there is no event in the request"));
     };
@@ -288,13 +347,17 @@ fn answer_one(results: Vec<EventResult>) -> Result<Response, Problem> {
     }
 }
 
-fn answer_batch(results: Vec<EventResult>) -> Result<Response, Problem> {
+fn answer_batch(results: Vec<EventResult<'_>>) -> Result<Response, Problem> {
     let count = |status| results.iter().filter(|result| result.status == status).count();
     let (accepted, refused, failed) =
         (count(EventStatus::Accepted), count(EventStatus::Refused), count(EventStatus::Failed));
     if failed > 0 {
         let detail = format!("{failed} of {} events are not known to be written; send the batch again", results.len());
+        let results = results.into_iter().map(EventResult::into_owned).collect();
         return Err(Problem::unavailable(detail).with_results(results));
     }
-    Ok(Json(BatchAnswer { accepted, refused, results }).into_response())
+    let mut body = Vec::with_capacity(results.len() * USUAL_RESULT_BYTES);
+    serde_json::to_writer(&mut body, &BatchAnswer { accepted, refused, results })
+        .map_err(|error| Problem::unavailable(format!("the answer cannot be written: {error}")))?;
+    Ok(([(header::CONTENT_TYPE, envelope::JSON)], body).into_response())
 }

@@ -13,17 +13,17 @@ use freshet_catalog_model::{
 };
 use freshet_core::Violation;
 use freshet_gateway::metrics::Metrics;
-use freshet_gateway::sink::{Acknowledged, EventSink};
+use freshet_gateway::sink::EventSink;
 use freshet_gateway::{Config, Gateway, Parts, routes};
 use freshet_kafka::catalog::CatalogHandle;
-use freshet_kafka::publisher::PublishError;
+use freshet_kafka::publisher::{Acknowledgement, PublishError};
 use freshet_kafka::{Position, Record};
 use freshet_runtime::http::{Bounds, Connections, Server};
 use freshet_runtime::{CancellationToken, Credentials, credentials};
-use futures::FutureExt;
 use http::{Request, Response};
 use prometheus::Registry;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 pub const ROADS: &str = "token-of-roads";
@@ -56,6 +56,7 @@ struct State {
     is_full_once: bool,
     fails: bool,
     holds: bool,
+    held: Vec<oneshot::Sender<Result<Position, PublishError>>>,
 }
 
 impl Sink {
@@ -92,7 +93,7 @@ impl Sink {
 }
 
 impl EventSink for Sink {
-    fn enqueue(&self, record: &Record) -> Result<Acknowledged, PublishError> {
+    fn enqueue(&self, record: &Record) -> Result<Acknowledgement, PublishError> {
         let mut state = self.state.lock().unwrap();
         match &mut state.room {
             Some(0) => {
@@ -104,15 +105,19 @@ impl EventSink for Sink {
             Some(room) => *room -= 1,
             None => {}
         }
+        let (answer, acknowledgement) = oneshot::channel();
         if state.fails {
-            return Ok(async { Err(PublishError::Other { reason: "no broker".to_owned() }) }.boxed());
+            answer.send(Err(PublishError::Other { reason: "no broker".to_owned() })).unwrap();
+            return Ok(acknowledgement.into());
         }
         if state.holds {
-            return Ok(futures::future::pending().boxed());
+            state.held.push(answer);
+            return Ok(acknowledgement.into());
         }
         let offset = state.records.iter().filter(|known| known.topic == record.topic).count() as i64;
         state.records.push(record.clone());
-        Ok(async move { Ok(Position { partition: 0, offset }) }.boxed())
+        answer.send(Ok(Position { partition: 0, offset })).unwrap();
+        Ok(acknowledgement.into())
     }
 }
 

@@ -18,6 +18,10 @@ pub struct Transcoder {
     places: Vec<Option<Range<usize>>>,
     /// A record's fields in the order of the text, while they are put into the order of the schema.
     unordered: Vec<u8>,
+    /// Of each name in the text before this one, the index of its field: a sender keeps to its order.
+    last_order: Vec<usize>,
+    /// Names of this text that were read.
+    names: usize,
 }
 
 impl Transcoder {
@@ -33,6 +37,7 @@ impl Transcoder {
         let Ok(text) = simdutf8::basic::from_utf8(json) else { return false };
         let begin = out.len();
         self.places.clear();
+        self.names = 0;
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let root = Record { record: plan.record(), to: To { out, scratch: self } };
         let is_taken = (&mut deserializer).deserialize_map(root).and_then(|()| deserializer.end()).is_ok();
@@ -163,7 +168,7 @@ impl<'de> Visitor<'de> for Record<'_> {
         let (begin, first) = (self.to.out.len(), self.to.scratch.places.len());
         self.to.scratch.places.resize(first + fields.len(), None);
         let (mut next, mut in_order) = (0, 0);
-        while let Some(index) = map.next_key_seed(FieldName { record: self.record, next })? {
+        while let Some(index) = map.next_key_seed(FieldName { record: self.record, next, scratch: self.to.scratch })? {
             if self.to.scratch.places[first + index].is_some() {
                 return Err(not_taken());
             }
@@ -212,10 +217,11 @@ fn put_null(ty: &FieldType, out: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// The name of a field, to its index. `next` is the one that most senders send next.
+/// The name of a field, to its index. `next` is the one behind the last.
 struct FieldName<'t> {
     record: &'t RecordType,
     next: usize,
+    scratch: &'t mut Transcoder,
 }
 
 impl<'de> DeserializeSeed<'de> for FieldName<'_> {
@@ -234,8 +240,15 @@ impl Visitor<'_> for FieldName<'_> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<usize, E> {
-        let fields = &self.record.fields;
+        let Self { record: RecordType { fields, .. }, next, scratch } = self;
         let is_it = |index: &usize| fields.get(*index).is_some_and(|field| field.name == name);
-        (self.next..fields.len()).chain(0..self.next).find(is_it).ok_or_else(not_taken)
+        let last = scratch.last_order.get(scratch.names).copied();
+        let index = last.into_iter().chain(next..fields.len()).chain(0..next).find(is_it).ok_or_else(not_taken)?;
+        match scratch.last_order.get_mut(scratch.names) {
+            Some(place) => *place = index,
+            None => scratch.last_order.push(index),
+        }
+        scratch.names += 1;
+        Ok(index)
     }
 }
