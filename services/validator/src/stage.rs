@@ -7,6 +7,7 @@ use std::sync::Arc;
 use freshet_avro::Walk;
 use freshet_catalog_model::compiled::PseudonymKey;
 use freshet_core::hashed::Seed;
+use freshet_core::replay::{ALONE, replay_each};
 use freshet_core::{
     Assigned, Code, DropReason, Fault, InRecord, OutRecord, Outcome, Output, Replay, Stage, TopicPartition, Violation,
 };
@@ -163,19 +164,23 @@ impl Stage for Validator {
     fn assigned(&mut self, partitions: &[Assigned], replay: &mut dyn Replay) -> Result<(), Fault> {
         let now = (self.setup.clock)();
         let mut widths: BTreeMap<&str, Option<i32>> = BTreeMap::new();
+        let mut given = Vec::with_capacity(partitions.len());
         for Assigned { topic, partition, .. } in partitions {
             let odd_width = match widths.get(topic.as_str()) {
                 Some(known) => *known,
                 None => *widths.entry(topic).or_insert(self.odd_width(topic)?),
             };
             let dataset = self.datasets.get(topic).filter(|_| odd_width.is_none()).map(Arc::clone);
-            let state = match &dataset {
-                Some(dataset) => rebuild(dataset, *partition, self.seed, now, replay)?,
-                None => PartitionState::new(self.seed),
-            };
+            given.push((topic, *partition, dataset, odd_width));
+        }
+        let seed = self.seed;
+        let states = replay_each(&given, replay, ALONE, |(_, partition, dataset, _), replay| match dataset {
+            Some(dataset) => rebuild(dataset, *partition, seed, now, replay),
+            None => Ok(PartitionState::new(seed)),
+        })?;
+        for ((topic, partition, dataset, odd_width), state) in given.into_iter().zip(states) {
             let rules = dataset.as_ref().map(|dataset| dataset.state_rules());
-            let (topic, partition) = (topic.clone(), *partition);
-            self.partitions.push(Held { topic, partition, dataset, odd_width, rules, state });
+            self.partitions.push(Held { topic: topic.clone(), partition, dataset, odd_width, rules, state });
         }
         self.is_counted = false;
         Ok(())

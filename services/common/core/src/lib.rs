@@ -10,6 +10,7 @@ pub mod identifiers;
 pub mod nearest;
 pub mod receipt;
 pub mod record;
+pub mod replay;
 pub mod stage;
 pub mod text;
 pub mod topics;

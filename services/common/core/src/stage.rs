@@ -1,6 +1,7 @@
 //! What a record-to-record service is: a pure function over records, with state that can be rebuilt. The transactional
 //! batch loop in `freshet-kafka` drives it.
 
+use crate::replay::OneMore;
 use crate::{Fault, InRecord, OutRecord};
 
 /// Exactly one per record that was read (P1). Outputs and rejections were written to the [`Output`] before it is
@@ -55,6 +56,11 @@ pub trait Replay {
         range: ReplayRange,
         each: &mut dyn FnMut(&InRecord<'_>) -> Result<(), Fault>,
     ) -> Result<i64, Fault>;
+
+    /// What makes others like it, to read other partitions at the same time; none where there is only this one.
+    fn others(&self) -> Option<OneMore> {
+        None
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -352,7 +352,12 @@ impl Loop<'_> {
         self.metrics.status.begins("rebuild the state");
         self.metrics.status.rebuilds();
         let begun = Instant::now();
-        let mut reader = Observed { reader: &mut self.reader, metrics: self.metrics, stop: self.stop };
+        let mut reader = Observed {
+            reader: &mut self.reader,
+            connection: self.connection.clone(),
+            metrics: self.metrics.clone(),
+            stop: self.stop.clone(),
+        };
         let rebuilt = stage.assigned(&found.positions, &mut reader);
         tracing::info!(partitions = partitions.len(), seconds = begun.elapsed().as_secs_f64(), "state rebuilt");
         rebuilt.map_err(Trouble::outside)?;

@@ -1,22 +1,26 @@
 //! Reading back while the state is rebuilt: each piece is progress (unless it is read again and again), and the stop
 //! signal ends it.
 
+use std::borrow::BorrowMut;
+
+use freshet_core::replay::OneMore;
 use freshet_core::{Fault, InRecord, Replay, ReplayRange};
 use tokio_util::sync::CancellationToken;
 
-use crate::LoopMetrics;
 use crate::reader::Reader;
+use crate::{Connection, LoopMetrics};
 
 /// Between two looks at the clock and the stop signal.
 const PIECE_RECORDS: u32 = 1_000;
 
-pub(super) struct Observed<'a> {
-    pub(super) reader: &'a mut Reader,
-    pub(super) metrics: &'a LoopMetrics,
-    pub(super) stop: &'a CancellationToken,
+pub(super) struct Observed<R> {
+    pub(super) reader: R,
+    pub(super) connection: Connection,
+    pub(super) metrics: LoopMetrics,
+    pub(super) stop: CancellationToken,
 }
 
-impl Replay for Observed<'_> {
+impl<R: BorrowMut<Reader>> Replay for Observed<R> {
     fn replay(
         &mut self,
         topic: &str,
@@ -24,9 +28,9 @@ impl Replay for Observed<'_> {
         range: ReplayRange,
         each: &mut dyn FnMut(&InRecord<'_>) -> Result<(), Fault>,
     ) -> Result<i64, Fault> {
-        let (metrics, stop) = (self.metrics, self.stop);
+        let Self { reader, metrics, stop, .. } = self;
         let mut count = 0;
-        let end = self.reader.replay(topic, partition, range, &mut |record| {
+        let end = reader.borrow_mut().replay(topic, partition, range, &mut |record| {
             count += 1;
             if count == PIECE_RECORDS {
                 count = 0;
@@ -39,5 +43,14 @@ impl Replay for Observed<'_> {
         })?;
         metrics.read_back();
         Ok(end)
+    }
+
+    fn others(&self) -> Option<OneMore> {
+        let (connection, metrics, stop) = (self.connection.clone(), self.metrics.clone(), self.stop.clone());
+        Some(Box::new(move || {
+            let reader = Reader::new(&connection)?;
+            let (connection, metrics, stop) = (connection.clone(), metrics.clone(), stop.clone());
+            Ok(Box::new(Observed { reader, connection, metrics, stop }))
+        }))
     }
 }
