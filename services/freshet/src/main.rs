@@ -10,12 +10,13 @@ mod up;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, Role, RunArguments};
 use exit::Exit;
+use freshet_runtime::allocator::{ARENAS, give_memory_back};
 
 fn main() -> std::process::ExitCode {
-    freshet_runtime::allocator::give_memory_back();
     let cli = Cli::parse();
+    give_memory_back(arenas(&cli.command));
     // These have brokers and services to stop before they end.
     if !matches!(cli.command, Command::Up(_) | Command::Run(_) | Command::Bench(_)) {
         end_without_a_reader();
@@ -28,6 +29,14 @@ fn main() -> std::process::ExitCode {
         }
     };
     std::process::ExitCode::from(exit as u8)
+}
+
+fn arenas(command: &Command) -> i32 {
+    match command {
+        // It has few clients; and threads that read its state back at the same time wait for each other with two.
+        Command::Run(RunArguments { role: Role::Validator, .. }) => 4,
+        _ => ARENAS,
+    }
 }
 
 /// Whoever reads the output may leave early (`freshet rejects list | head`). `println!` then panics; that ends the command,
