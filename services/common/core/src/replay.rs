@@ -10,15 +10,15 @@ use crate::{Fault, InRecord, Replay, ReplayRange};
 
 /// How long one thread reads alone: to start another reader costs more than most states take.
 pub const ALONE: Duration = Duration::from_millis(500);
-/// Each reader holds a client, and what it reads ahead.
-const MOST_READERS: usize = 4;
+/// Each holds a client and what it reads ahead, some 20 MiB, beside a state that may be most of what there is.
+const MOST_READERS: usize = 2;
 
 /// Makes one more reader, on the thread that will use it.
 pub type OneMore = Box<dyn Fn() -> Result<Box<dyn Replay>, Fault> + Send + Sync>;
 
 /// Calls `one` for each of `wanted`, and gives back what it made of them in their order. What is not over after `alone` is
-/// shared with further threads, each with a reader of its own: as many as there are processors, and four in all. After the
-/// first fault the others end with their next record.
+/// shared with another thread that has a reader of its own, where there is a processor for it. After the first fault the
+/// other ends with its next record.
 pub fn replay_each<W: Sync, T: Send>(
     wanted: &[W],
     replay: &mut dyn Replay,
