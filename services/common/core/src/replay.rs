@@ -11,7 +11,8 @@ use crate::{Fault, InRecord, Replay, ReplayRange};
 /// How long one thread reads alone: to start another reader costs more than most states take.
 pub const ALONE: Duration = Duration::from_millis(500);
 /// Each holds a client and what it reads ahead, some 20 MiB, beside a state that may be most of what there is.
-const MOST_READERS: usize = 2;
+/// One, until a run of faults that did not drain with two is explained (decision 0021).
+const MOST_READERS: usize = 1;
 
 /// Makes one more reader, on the thread that will use it.
 pub type OneMore = Box<dyn Fn() -> Result<Box<dyn Replay>, Fault> + Send + Sync>;
